@@ -1,0 +1,1 @@
+"""The three ways of learning: supervised, imitation, reinforcement."""

@@ -1,0 +1,1 @@
+"""The joint model: vocabulary and batching, encoder, tracker, policy network, its checkpoint."""

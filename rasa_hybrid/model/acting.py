@@ -1,0 +1,466 @@
+"""The joint model in NumPy, as it acts: the equations of `network`, one turn of many conversations at a time.
+
+Acting needs no gradients, so it needs no TensorFlow graph: starting is instant, a turn takes a fraction of the time,
+and any number of threads may use the same model.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from rasa_hybrid.dialogue import Belief, Override, ResultSummary, SystemAction, Turn, Utterance
+from rasa_hybrid.model.batching import Batch, collate
+from rasa_hybrid.model.encoding import (
+    DONTCARE_CELL,
+    NONE_CELL,
+    Decision,
+    EncodedTurn,
+    EncodedUtterance,
+    Encoder,
+    Tracked,
+    summary_features,
+)
+from rasa_hybrid.model.parameters import BELIEF_FEATURES, BELIEF_FLOOR
+from rasa_hybrid.model.vocabulary import spans_of_tags, split_entity_label
+
+
+@dataclass
+class Conversation:
+    """What the model remembers between the turns of one conversation.
+
+    Args:
+        tracked: values mentioned so far.
+        hidden, cell: state of the dialogue LSTM.
+        carried: of each slot the belief that is carried on, by cell.
+        held, best: of each slot the cell that others set and the model's best one (`liu2018`).
+    """
+
+    tracked: Tracked
+    hidden: np.ndarray
+    cell: np.ndarray
+    carried: List[np.ndarray]
+    held: np.ndarray
+    best: np.ndarray
+    observed: Optional["Observed"] = None
+
+    def copy(self) -> "Conversation":
+        """An independent copy, for a cache or a rewind."""
+        return Conversation(
+            self.tracked.copy(), self.hidden, self.cell, list(self.carried), self.held, self.best, self.observed
+        )
+
+
+@dataclass
+class Observed:
+    """A turn that was heard but not yet answered."""
+
+    turn: EncodedTurn
+    state: np.ndarray
+    in_force: np.ndarray
+    belief: Belief
+    own_belief: Belief
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """What the utterance heads read from an utterance alone.
+
+    Args:
+        intents: intents with probabilities, best first.
+        entities: (type, role, group, first character, one past the last character, probability).
+    """
+
+    intents: Tuple[Tuple[str, float], ...]
+    entities: Tuple[Tuple[str, Optional[str], Optional[str], int, int, float], ...]
+
+
+class ActingModel:
+    """Tracks beliefs and decides, for conversations in lockstep or for a single one.
+
+    Args:
+        encoder: of the model.
+        weights: parameters by name.
+
+    The calling protocol for each turn:
+
+        conversation = model.start()
+        [belief] = model.observe([conversation], [Turn(user=Utterance("friday please"))])
+        probabilities = model.decide([conversation], [summary], [taken], [context])   # again after each action
+        model.close([conversation], [Turn(..., actions=taken)])
+    """
+
+    def __init__(self, encoder: Encoder, weights: Mapping[str, np.ndarray]) -> None:
+        self.encoder = encoder
+        self.settings = encoder.settings
+        self.weights = {name: np.asarray(value, np.float32) for name, value in weights.items()}
+        self._slots = len(encoder.ontology.slots)
+
+    def start(self) -> Conversation:
+        """A conversation before its first turn."""
+        tracked = self.encoder.start()
+        size = self.settings.dialogue_lstm_size
+        carried = [_one_hot(NONE_CELL, len(values)) for values in tracked.values]
+        nothing = np.full(self._slots, -1, np.int32)
+        return Conversation(
+            tracked, np.zeros(size, np.float32), np.zeros(size, np.float32), carried, nothing, nothing.copy()
+        )
+
+    def understand(self, utterances: Sequence[Utterance]) -> List[Understanding]:
+        """Intents and entities of utterances without a conversation."""
+        encoded = [self.encoder.utterance(Utterance(u.text)) for u in utterances]
+        batch = collate(self.encoder, [], encoded)
+        states, vectors, _ = self._encode_utterances(batch)
+        rows = _rows(encoded)
+        return [self._read(states[row], vectors[row], utterance) for row, utterance in zip(rows, encoded)]
+
+    def observe(
+        self, conversations: Sequence[Conversation], turns: Sequence[Turn]
+    ) -> List[Belief]:
+        """Hears the user's side of a turn in each conversation and returns the beliefs in force.
+
+        Args:
+            conversations: changed in place.
+            turns: user's utterance and overrides before the first decision are read.
+        """
+        encoded = [
+            self.encoder.observe(c.tracked, turn, spans=self._open_spans(turn.user))
+            for c, turn in zip(conversations, turns)
+        ]
+        batch = collate(self.encoder, [[turn] for turn in encoded])
+        states, vectors, utterance_slots = self._encode_utterances(batch)
+        hidden, cell = self._dialogue_step(batch, vectors, conversations)
+        own, in_force, held, best = self._belief_step(batch, hidden, states, utterance_slots, conversations)
+        slots = self.encoder.ontology.slots
+        beliefs = []
+        for i, conversation in enumerate(conversations):
+            conversation.hidden, conversation.cell = hidden[i], cell[i]
+            conversation.held, conversation.best = held[i], best[i]
+            values = conversation.tracked.values
+            belief = Belief({s: _distribution(values[m], in_force[i, m]) for m, s in enumerate(slots)})
+            own_belief = Belief({s: _distribution(values[m], own[i, m]) for m, s in enumerate(slots)})
+            conversation.observed = Observed(
+                encoded[i], hidden[i], in_force[i], belief, own_belief
+            )
+            beliefs.append(belief)
+        return beliefs
+
+    def decide(
+        self,
+        conversations: Sequence[Conversation],
+        summaries: Sequence[ResultSummary],
+        taken: Sequence[Sequence[SystemAction]],
+        contexts: Sequence[Sequence[str]],
+        overrides: Optional[Sequence[Sequence[Override]]] = None,
+    ) -> np.ndarray:
+        """Probabilities of the next action `[conversations, actions]` (0 is `action_listen`).
+
+        Args:
+            conversations: after `observe`.
+            summaries: answers of the knowledge base in this turn.
+            taken: actions taken in this turn so far.
+            contexts: features of the state now.
+            overrides: what others set since the turn began.
+        """
+        overrides = overrides if overrides is not None else [()] * len(conversations)
+        turns = []
+        for conversation, summary, done, context, others in zip(conversations, summaries, taken, contexts, overrides):
+            assert conversation.observed is not None, "observe() comes before decide()"
+            decision = self.encoder.decision(conversation.tracked, done, context, others)
+            turns.append((conversation.observed, summary_features(summary), decision))
+        probabilities = _softmax(self._policy(turns))
+        if self.settings.actions_per_turn == 1:
+            for row, done in zip(probabilities, taken):
+                if done:
+                    row[:] = 0.0
+                    row[0] = 1.0
+        return probabilities
+
+    def close(self, conversations: Sequence[Conversation], turns: Sequence[Turn]) -> None:
+        """Ends a turn: remembers the actions that were taken and what others set meanwhile."""
+        for conversation, turn in zip(conversations, turns):
+            observed = conversation.observed
+            assert observed is not None, "observe() comes before close()"
+            late = self.encoder.close(conversation.tracked, turn)
+            carried = []
+            for slot, values in enumerate(conversation.tracked.values):
+                row = np.zeros(len(values), np.float32)
+                known = observed.in_force[slot][: len(values)]
+                row[: len(known)] = known
+                carried.append(row)
+            conversation.held = conversation.held.copy()
+            for slot, cell in late:
+                carried[slot] = _one_hot(cell, len(conversation.tracked.values[slot]))
+                conversation.held[slot] = cell
+            conversation.carried = carried
+            conversation.observed = None
+
+    def _open_spans(self, user: Optional[Utterance]) -> List[Tuple[str, int, int]]:
+        if user is None or not user.text or not any(v.kind == "open" for v in self.encoder.ontology.values.values()):
+            return []
+        utterance = self.encoder.utterance(user)
+        batch = collate(self.encoder, [], [utterance])
+        states, _, _ = self._encode_utterances(batch)
+        return [(label.split("#")[0], start, end) for label, start, end in self._tag_spans(states[0], utterance)[0]]
+
+    def _read(self, states: np.ndarray, vector: np.ndarray, utterance: EncodedUtterance) -> Understanding:
+        w = self.weights
+        names = self.encoder.vocabulary.intents.names
+        chances = _softmax(vector @ w["intent/kernel"] + w["intent/bias"]) if names else np.zeros(0)
+        order = np.argsort(-chances, kind="stable")
+        spans, confidences = self._tag_spans(states, utterance)
+        entities = []
+        for (label, start, end), confidence in zip(spans, confidences):
+            name, role, group = split_entity_label(label)
+            first, last = utterance.tokens[start].start, utterance.tokens[end - 1].end
+            entities.append((name, role, group, first, last, confidence))
+        return Understanding(tuple((names[i], float(chances[i])) for i in order), tuple(entities))
+
+    def _tag_spans(
+        self, states: np.ndarray, utterance: EncodedUtterance
+    ) -> Tuple[List[Tuple[str, int, int]], List[float]]:
+        w, count = self.weights, len(utterance.tokens)
+        names = self.encoder.vocabulary.tags.names
+        if len(names) == 1 or not count:
+            return [], []
+        chances = _softmax(states[:count] @ w["tags/kernel"] + w["tags/bias"])
+        best = chances.argmax(axis=-1)
+        spans = spans_of_tags([names[i] for i in best])
+        confidence = chances.max(axis=-1)
+        return spans, [float(confidence[start:end].min()) for _, start, end in spans]
+
+    def _encode_utterances(self, batch: Batch) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        w, settings = self.weights, self.settings
+        tokens, lengths = batch["tokens"], batch["lengths"]
+        count, longest = tokens.shape
+        units = 2 * settings.utterance_lstm_size
+        if not count:
+            slots = self._slots if settings.candidates else 1
+            return (
+                np.zeros((0, longest, units), np.float32),
+                np.zeros((0, units), np.float32),
+                np.zeros((0, slots, units if settings.candidates else 1), np.float32),
+            )
+        vectors = w["words"][batch["words"]]
+        if settings.subword_buckets and batch["subwords"].shape[1]:
+            present = (batch["subwords"] > 0).astype(np.float32)[:, :, None]
+            grams = (w["subwords"][batch["subwords"]] * present).sum(axis=1)
+            vectors = vectors + grams / np.maximum(present.sum(axis=1), 1.0)
+        mask = (np.arange(longest)[None] < lengths[:, None]).astype(np.float32)[:, :, None]
+        embedded = vectors[tokens]
+        if settings.candidates:
+            embedded = embedded + batch["token_slots"] @ w["token_slots"]
+        embedded = embedded * mask
+        forward, _, _ = _lstm(embedded, w, "utterance_forward")
+        backward = _reverse(_lstm(_reverse(embedded, lengths), w, "utterance_backward")[0], lengths)
+        states = np.concatenate([forward, backward], axis=-1) * mask
+        last = np.maximum(lengths - 1, 0)
+        encoded = np.concatenate([forward[np.arange(count), last], backward[:, 0]], axis=-1)
+        encoded *= (lengths > 0)[:, None]
+        if not settings.candidates:
+            return states, encoded, np.zeros((count, 1, 1), np.float32)
+        scores = np.einsum("ulh,mh->uml", states, w["belief/attention"]) + (mask[:, None, :, 0] - 1.0) * 1e9
+        return states, encoded, _softmax(scores) @ states
+
+    def _dialogue_step(
+        self, batch: Batch, vectors: np.ndarray, conversations: Sequence[Conversation]
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        w, count = self.weights, len(conversations)
+        parts = [w["acts"][batch["act_id"]], w["act_slots"][batch["act_slot"]]]
+        if not self.settings.candidates:
+            parts.append(w["act_values"][batch["act_value"]])
+        inputs = [_gather_weighted(vectors, batch), _bag(np.concatenate(parts, axis=-1), batch["act_at"], count)]
+        if self.settings.context:
+            inputs.append(_bag(w["actions"][batch["last_id"]], batch["last_at"], count))
+            inputs.append(_bag(w["features"][batch["feature_id"]], batch["feature_at"], count))
+        x = np.concatenate(inputs, axis=-1)
+        hidden = np.stack([c.hidden for c in conversations])
+        cell = np.stack([c.cell for c in conversations])
+        _, hidden, cell = _lstm(x[:, None], w, "dialogue", hidden, cell)
+        return hidden, cell
+
+    def _belief_step(
+        self,
+        batch: Batch,
+        state: np.ndarray,
+        token_states: np.ndarray,
+        utterance_slots: np.ndarray,
+        conversations: Sequence[Conversation],
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The model's belief and the one in force `[B, M, C]`; held and best cells `[B, M]`."""
+        w = self.weights
+        mask = batch["cell_mask"][:, 0]
+        count, slots, cells = mask.shape
+        override = batch["override"][:, 0]
+        if not self.settings.candidates:
+            hidden = np.einsum("bs,msh->bmh", state, w["belief/slot_hidden_kernel"]) + w["belief/slot_hidden_bias"]
+            belief = _softmax(self._closed_logits(batch, np.maximum(hidden, 0.0)) + (mask - 1.0) * 1e9)
+            best = belief.argmax(axis=-1).astype(np.int32)
+            held = np.stack([c.held for c in conversations])
+            held = np.where(best == np.stack([c.best for c in conversations]), held, -1)
+            held = np.where(override >= 0, override, held)
+            return belief, _override(belief, held), held, best
+        read = _gather_weighted(utterance_slots, batch)
+        requested = _bag(w["acts"][batch["slot_act_id"]], batch["slot_act_at"], count * slots).reshape(count, slots, -1)
+        names = np.broadcast_to(w["belief/slots"], (count, *w["belief/slots"].shape))
+        repeated = np.repeat(state[:, None], slots, axis=1)
+        context = np.concatenate([repeated, read, requested, names], axis=-1)
+        hidden = context @ w["belief/context_kernel"] + w["belief/context_bias"]
+        settled = np.maximum(hidden, 0.0)
+        evidence = w["belief/acts"][batch["cell_act_id"]]
+        at = batch["cell_act_at"]
+        if len(batch["match_at"]):
+            spans = _span_means(token_states, batch) * batch["match_weight"][:, None]
+            evidence = np.concatenate([spans @ w["belief/match_kernel"], evidence])
+            at = np.concatenate([batch["match_at"], at])
+        scores = _bag(evidence, at, count * slots * cells).reshape(count, slots, cells, -1)
+        scores = scores + batch["cell_features"][:, 0] @ w["belief/feature_kernel"]
+        scores += w["belief/kinds"][np.minimum(np.arange(cells), 2)] + hidden[:, :, None]
+        carried = np.zeros((count, slots, cells), np.float32)
+        for i, conversation in enumerate(conversations):
+            for m, row in enumerate(conversation.carried):
+                carried[i, m, : len(row)] = row
+        scores = np.maximum(scores + carried[..., None] * w["belief/previous_kernel"], 0.0)
+        logits = scores @ w["belief/score_kernel"] + self._closed_logits(batch, settled) + (mask - 1.0) * 1e9
+        keep = settled @ w["belief/keep_kernel"] + w["belief/keep_bias"]
+        keep = keep + carried[..., [NONE_CELL, DONTCARE_CELL]] @ w["belief/keep_previous"]
+        chances = _softmax(np.concatenate([keep[..., None], logits], axis=-1))
+        belief = chances[..., :1] * (carried * mask) + chances[..., 1:]
+        belief /= belief.sum(axis=-1, keepdims=True)
+        nothing = np.full((count, slots), -1, np.int32)
+        return belief, _override(belief, override), nothing, nothing
+
+    def _closed_logits(self, batch: Batch, hidden: np.ndarray) -> np.ndarray:
+        w = self.weights
+        listed = np.einsum("bmh,mhv->bmv", hidden, w["belief/closed_kernel"]) + w["belief/closed_bias"]
+        outside = 0.0 if self.settings.candidates else -1e9
+        padded = np.concatenate([np.full((*listed.shape[:2], 1), outside, np.float32), listed], axis=-1)
+        return np.take_along_axis(padded, batch["closed"], axis=-1)
+
+    def _policy(self, turns: Sequence[Tuple[Observed, np.ndarray, Decision]]) -> np.ndarray:
+        w, settings = self.weights, self.settings
+        rows = []
+        extra = np.zeros((len(turns), settings.policy_hidden_size), np.float32)
+        for i, (observed, summary, decision) in enumerate(turns):
+            belief = observed.in_force
+            if decision.overrides:
+                cells = np.full(self._slots, -1, np.int32)
+                for slot, cell in decision.overrides:
+                    cells[slot] = cell
+                width = max(belief.shape[1], int(cells.max()) + 1)
+                belief = _override(np.pad(belief, ((0, 0), (0, width - belief.shape[1]))), cells)
+            parts = [observed.state, self._belief_features(belief), summary]
+            if settings.actions_per_turn > 1:
+                size = settings.act_embedding_size
+                done = w["actions"][list(decision.taken)].sum(axis=0) if decision.taken else np.zeros(size)
+                last = w["actions"][decision.taken[-1]] if decision.taken and decision.taken[-1] else np.zeros(size)
+                parts += [done, last]
+            rows.append(np.concatenate(parts).astype(np.float32))
+            if settings.context:
+                seen = list(decision.context) + list(observed.turn.features)
+                if seen:
+                    extra[i] = w["policy/features"][seen].sum(axis=0)
+        hidden = np.maximum(np.stack(rows) @ w["policy/kernel"] + w["policy/bias"] + extra, 0.0)
+        return hidden @ w["policy/output_kernel"] + w["policy/output_bias"]
+
+    def _belief_features(self, belief: np.ndarray) -> np.ndarray:
+        logs = np.log(np.maximum(belief, BELIEF_FLOOR))
+        if not self.settings.candidates:
+            width = self.weights["belief/closed_bias"].shape[1]
+            padded = np.full((self._slots, width), np.log(BELIEF_FLOOR), np.float32)
+            known = min(width, logs.shape[1])
+            padded[:, :known] = logs[:, :known]
+            return padded.ravel()
+        entropy = -(belief * logs).sum(axis=-1)
+        others = np.pad(belief[:, 2:], ((0, 0), (0, 2)))
+        best = -np.partition(-others, 1, axis=-1)[:, :2]
+        rest = np.maximum(others.sum(axis=-1) - best.sum(axis=-1), 0.0)
+        features = np.empty((self._slots, BELIEF_FEATURES), np.float32)
+        features[:, 0], features[:, 1] = logs[:, NONE_CELL], logs[:, DONTCARE_CELL]
+        features[:, 2:4] = np.log(np.maximum(best, BELIEF_FLOOR))
+        features[:, :4] /= -np.log(BELIEF_FLOOR)
+        features[:, 4], features[:, 5] = entropy, rest
+        return features.ravel()
+
+
+def _rows(utterances: Sequence[EncodedUtterance]) -> List[int]:
+    """The rows that `collate` gives to utterances."""
+    rows: Dict[Tuple, int] = {}
+    return [rows.setdefault((u.words, u.intent, u.tags), len(rows)) for u in utterances]
+
+
+def _lstm(
+    x: np.ndarray,
+    w: Mapping[str, np.ndarray],
+    name: str,
+    hidden: Optional[np.ndarray] = None,
+    cell: Optional[np.ndarray] = None,
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outputs `[batch, time, units]` and last states of an LSTM (gates i, f, g, o)."""
+    kernel, recurrent, bias = (w[f"{name}/{part}"] for part in ("kernel", "recurrent_kernel", "bias"))
+    units = recurrent.shape[0]
+    batch, time = x.shape[:2]
+    hidden = np.zeros((batch, units), np.float32) if hidden is None else hidden
+    cell = np.zeros((batch, units), np.float32) if cell is None else cell
+    inputs = x @ kernel + bias
+    outputs = np.empty((batch, time, units), np.float32)
+    for t in range(time):
+        gates = inputs[:, t] + hidden @ recurrent
+        sigmoids = _sigmoid(gates)
+        candidate = np.tanh(gates[:, 2 * units : 3 * units])
+        cell = sigmoids[:, units : 2 * units] * cell + sigmoids[:, :units] * candidate
+        hidden = sigmoids[:, 3 * units :] * np.tanh(cell)
+        outputs[:, t] = hidden
+    return outputs, hidden, cell
+
+
+def _reverse(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The first `lengths` steps in reverse order, the rest as it is."""
+    steps = np.arange(x.shape[1])[None]
+    index = np.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return np.take_along_axis(x, index[:, :, None], axis=1)
+
+
+def _bag(rows: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:
+    summed = np.zeros((count, rows.shape[-1]), np.float32)
+    np.add.at(summed, at, rows)
+    return summed
+
+
+def _gather_weighted(rows: np.ndarray, batch: Batch) -> np.ndarray:
+    """Rows of the hypotheses of the (single) turn, weighted by confidence: `[B, ...]`."""
+    padded = np.concatenate([np.zeros((1, *rows.shape[1:]), np.float32), rows])
+    gathered = padded[batch["utterance"][:, 0]]
+    weight = batch["utterance_weight"][:, 0].reshape(*gathered.shape[:2], *([1] * (rows.ndim - 1)))
+    return (gathered * weight).sum(axis=1)
+
+
+def _span_means(states: np.ndarray, batch: Batch) -> np.ndarray:
+    spans = zip(batch["match_row"], batch["match_start"], batch["match_end"])
+    return np.stack([states[row, start:end].mean(axis=0) for row, start, end in spans])
+
+
+def _override(belief: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    forced = (np.arange(belief.shape[-1]) == cells[..., None]).astype(np.float32)
+    return np.where(cells[..., None] >= 0, forced, belief)
+
+
+def _distribution(values: Sequence[str], probabilities: np.ndarray) -> Tuple[Tuple[str, float], ...]:
+    order = np.argsort(-probabilities[: len(values)], kind="stable")
+    return tuple((values[i], float(probabilities[i])) for i in order)
+
+
+def _one_hot(index: int, size: int) -> np.ndarray:
+    row = np.zeros(size, np.float32)
+    row[index] = 1.0
+    return row
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 0.5 * (np.tanh(0.5 * x) + 1.0)
+
+
+def _softmax(x: np.ndarray) -> np.ndarray:
+    exponents = np.exp(x - x.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)

@@ -1,0 +1,197 @@
+"""A batch of encoded turns as padded arrays: each distinct word and each distinct utterance once.
+
+The arrays are the interface between encoding and the two implementations of the network (`network` to learn,
+`acting` to act). Bags of variable size are flat pairs (where, what), summed by position.
+"""
+from __future__ import annotations
+
+from typing import Dict, List, Sequence, Tuple
+
+import numpy as np
+
+from rasa_hybrid.model.encoding import CELL_FEATURES, UNLABELLED, EncodedTurn, EncodedUtterance, Encoder
+from rasa_hybrid.model.vocabulary import SUMMARY_SIZE, UNKNOWN, Vocabulary
+
+#: Arrays by name; `collate` says what each is.
+Batch = Dict[str, np.ndarray]
+
+
+def collate(
+    encoder: Encoder, dialogues: Sequence[Sequence[EncodedTurn]], extra: Sequence[EncodedUtterance] = ()
+) -> Batch:
+    """The arrays of a batch of dialogues.
+
+    With B dialogues of at most T turns, M goal slots of at most C cells, U distinct utterances of at most L tokens, W
+    distinct words, D decisions (N stands for the length of a flat list):
+
+    Args:
+        encoder: knows vocabulary and closed lists.
+        dialogues: encoded turns of each dialogue.
+        extra: further labelled utterances for the intent and entity heads.
+
+    Returns:
+        words `[W]`, subwords `[W, S]`; tokens `[U, L]` (rows of words), lengths `[U]`, token_slots `[U, L, M]`,
+        intents `[U]`, tags `[U, L]`; utterance `[B, T, H]` (row + 1, 0 none) and utterance_weight; turn_mask `[B, T]`;
+        feature_at/feature_id, act_at/act_id/act_slot/act_value, last_at/last_id `[N]` at positions of `[B*T]`;
+        slot_act_at/slot_act_id at `[B*T*M]`; cell_act_at/cell_act_id, match_at/match_row/match_start/match_end/
+        match_weight at `[B*T*M*C]`; cell_features `[B, T, M, C, F]`; cell_mask `[B, T, M, C]`; closed `[B, M, C]`
+        (position in the slot's closed list + 1, 0 none); override, late_override, labels `[B, T, M]` (cell or -1);
+        summary `[B, T, E]`; weight `[B]` of the dialogue; decision_at `[D]` (position in `[B*T]`), decision_action, decision_weight, taken_at/
+        taken_id, last_taken `[D]`, context_at/context_id, decision_override `[D, M]`.
+    """
+    batch_size, slots = len(dialogues), len(encoder.ontology.slots)
+    length = max((len(turns) for turns in dialogues), default=0)
+    cells = max((_most_cells(turn) for turns in dialogues for turn in turns), default=2)
+    hypotheses = max((len(turn.utterances) for turns in dialogues for turn in turns), default=1) or 1
+    utterances, rows = _distinct(dialogues, extra)
+
+    batch: Batch = {
+        "utterance": np.zeros((batch_size, length, hypotheses), np.int32),
+        "utterance_weight": np.zeros((batch_size, length, hypotheses), np.float32),
+        "turn_mask": np.zeros((batch_size, length), np.float32),
+        "cell_features": np.zeros((batch_size, length, slots, cells, CELL_FEATURES), np.float32),
+        "cell_mask": np.zeros((batch_size, length, slots, cells), np.float32),
+        "closed": np.zeros((batch_size, slots, cells), np.int32),
+        "override": np.full((batch_size, length, slots), -1, np.int32),
+        "late_override": np.full((batch_size, length, slots), -1, np.int32),
+        "labels": np.full((batch_size, length, slots), UNLABELLED, np.int32),
+        "summary": np.zeros((batch_size, length, SUMMARY_SIZE), np.float32),
+        "weight": np.array([turns[0].weight if turns else 0.0 for turns in dialogues], np.float32),
+    }
+    batch["cell_mask"][..., 0] = 1.0  # also where a dialogue is over, so that every belief sums to 1
+    batch.update(_utterance_arrays(encoder, utterances))
+    for slot, values in enumerate(encoder.ontology.values.values()):
+        width = min(cells, 2 + len(values.closed))
+        batch["closed"][:, slot, :width] = np.arange(1, width + 1)
+
+    flat: Dict[str, List[Tuple]] = {
+        name: [] for name in ("feature", "act", "last", "slot_act", "cell_act", "match", "taken", "context")
+    }
+    decisions: List[Tuple[int, int, float, int]] = []
+    decision_overrides: List[Tuple[int, int, int]] = []
+    for b, turns in enumerate(dialogues):
+        for t, turn in enumerate(turns):
+            at = b * length + t
+            batch["turn_mask"][b, t] = 1.0
+            for h, utterance in enumerate(turn.utterances):
+                batch["utterance"][b, t, h] = rows[id(utterance)] + 1
+                batch["utterance_weight"][b, t, h] = turn.utterance_weights[h]
+            flat["feature"].extend((at, feature) for feature in turn.features)
+            flat["act"].extend((at, *act) for act in turn.acts)
+            flat["last"].extend((at, action) for action in turn.last_actions)
+            flat["slot_act"].extend((at * slots + slot, act) for slot, act in turn.slot_acts)
+            flat["cell_act"].extend(((at * slots + slot) * cells + cell, act) for slot, cell, act in turn.cell_acts)
+            flat["match"].extend(
+                (
+                    (at * slots + m.slot) * cells + m.cell,
+                    rows[id(turn.utterances[m.hypothesis])],
+                    m.start,
+                    m.end,
+                    turn.utterance_weights[m.hypothesis],
+                )
+                for m in turn.matches
+            )
+            for slot, cell, which, value in turn.cell_features:
+                batch["cell_features"][b, t, slot, cell, which] = value
+            for slot, count in enumerate(turn.cells):
+                batch["cell_mask"][b, t, slot, :count] = 1.0
+            for slot, cell in turn.rejected:
+                batch["cell_mask"][b, t, slot, cell] = 0.0
+            for slot, cell in turn.overrides:
+                batch["override"][b, t, slot] = cell
+            for slot, cell in turn.late_overrides:
+                batch["late_override"][b, t, slot] = cell
+            batch["labels"][b, t] = turn.labels
+            batch["summary"][b, t] = turn.summary
+            for decision in turn.decisions:
+                d = len(decisions)
+                last = decision.taken[-1] if decision.taken else 0
+                decisions.append((at, decision.action, decision.weight, last))
+                flat["taken"].extend((d, action) for action in decision.taken)
+                flat["context"].extend((d, feature) for feature in decision.context)
+                decision_overrides.extend((d, slot, cell) for slot, cell in decision.overrides)
+    _add_flat(batch, "feature", flat["feature"], ("id",))
+    _add_flat(batch, "act", flat["act"], ("id", "slot", "value"))
+    _add_flat(batch, "last", flat["last"], ("id",))
+    _add_flat(batch, "slot_act", flat["slot_act"], ("id",))
+    _add_flat(batch, "cell_act", flat["cell_act"], ("id",))
+    _add_flat(batch, "match", flat["match"], ("row", "start", "end", "weight"))
+    _add_flat(batch, "taken", flat["taken"], ("id",))
+    _add_flat(batch, "context", flat["context"], ("id",))
+    columns = np.array(decisions, np.float64).reshape(-1, 4)
+    batch["decision_at"] = columns[:, 0].astype(np.int32)
+    batch["decision_action"] = columns[:, 1].astype(np.int32)
+    batch["decision_weight"] = columns[:, 2].astype(np.float32)
+    batch["last_taken"] = columns[:, 3].astype(np.int32)
+    batch["decision_override"] = np.full((len(decisions), slots), -1, np.int32)
+    for d, slot, cell in decision_overrides:
+        batch["decision_override"][d, slot] = cell
+    return batch
+
+
+def _most_cells(turn: EncodedTurn) -> int:
+    """Cells of the slot with the most of them, those that others added during the turn included."""
+    set_later = [cell for decision in turn.decisions for _, cell in decision.overrides]
+    return max([2, *turn.cells, *(cell + 1 for cell in set_later), *(cell + 1 for _, cell in turn.late_overrides)])
+
+
+def _distinct(
+    dialogues: Sequence[Sequence[EncodedTurn]], extra: Sequence[EncodedUtterance]
+) -> Tuple[List[EncodedUtterance], Dict[int, int]]:
+    """Each distinct utterance once, and the row of every encoded utterance by identity."""
+    utterances: List[EncodedUtterance] = []
+    by_content: Dict[Tuple, int] = {}
+    rows: Dict[int, int] = {}
+    spoken = (utterance for turns in dialogues for turn in turns for utterance in turn.utterances)
+    for utterance in (*spoken, *extra):
+        if id(utterance) not in rows:
+            content = (utterance.words, utterance.intent, utterance.tags)
+            if content not in by_content:
+                by_content[content] = len(utterances)
+                utterances.append(utterance)
+            rows[id(utterance)] = by_content[content]
+    return utterances, rows
+
+
+def _utterance_arrays(encoder: Encoder, utterances: Sequence[EncodedUtterance]) -> Batch:
+    count, slots = len(utterances), len(encoder.ontology.slots)
+    longest = max((len(utterance.words) for utterance in utterances), default=0) or 1
+    words: Dict[str, int] = {"": 0}
+    batch = {
+        "tokens": np.zeros((count, longest), np.int32),
+        "lengths": np.zeros(count, np.int32),
+        "token_slots": np.zeros((count, longest, slots), np.float32),
+        "intents": np.full(count, -1, np.int32),
+        "tags": np.full((count, longest), -1, np.int32),
+    }
+    for u, utterance in enumerate(utterances):
+        for i, word in enumerate(utterance.words):
+            batch["tokens"][u, i] = words.setdefault(word, len(words))
+        batch["lengths"][u] = len(utterance.words)
+        batch["intents"][u] = utterance.intent
+        if utterance.tags:
+            batch["tags"][u, : len(utterance.tags)] = utterance.tags
+        for match in utterance.matches:
+            marked = batch["token_slots"][u, match.start : match.end, match.slot]
+            np.maximum(marked, match.coverage, out=marked)
+    batch.update(word_arrays(encoder.vocabulary, list(words)))
+    return batch
+
+
+def word_arrays(vocabulary: Vocabulary, words: Sequence[str]) -> Batch:
+    """Ids of words (the first is the padding) and of their character n-grams, padded with 0."""
+    ids = np.array([0] + [vocabulary.words[word] for word in words[1:]], np.int32)
+    ids[1:][ids[1:] == 0] = UNKNOWN
+    subwords = [()] + [vocabulary.subwords(word) for word in words[1:]]
+    width = max((len(grams) for grams in subwords), default=0)
+    padded = np.zeros((len(words), width), np.int32)
+    for row, grams in zip(padded, subwords):
+        row[: len(grams)] = grams
+    return {"words": ids, "subwords": padded}
+
+
+def _add_flat(batch: Batch, name: str, rows: List[Tuple], columns: Tuple[str, ...]) -> None:
+    table = np.array(rows, np.float64).reshape(-1, 1 + len(columns))
+    batch[f"{name}_at"] = table[:, 0].astype(np.int32)
+    for i, column in enumerate(columns, start=1):
+        batch[f"{name}_{column}"] = table[:, i].astype(np.float32 if column == "weight" else np.int32)

@@ -1,0 +1,433 @@
+"""From turns of a dialogue to what the network reads, one turn after the other.
+
+The same encoder serves training (all turns of a dialogue) and acting (one turn at a time), so that both see the same.
+A *cell* is a value that a slot can have in this dialogue: 0 is `none`, 1 is `dontcare`, then the closed list, then the
+values in the order in which they were first mentioned by either side.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+
+import numpy as np
+
+from rasa_hybrid.dialogue import (
+    DONTCARE,
+    NONE,
+    Dialogue,
+    Override,
+    ResultSummary,
+    SystemAction,
+    Token,
+    Turn,
+    Utterance,
+    goal_value,
+    tokenize,
+)
+from rasa_hybrid.model.candidates import Match, Ontology
+from rasa_hybrid.model.settings import Settings
+from rasa_hybrid.model.vocabulary import SUMMARY_SIZE, Vocabulary, entity_label
+
+NONE_CELL, DONTCARE_CELL = 0, 1
+#: Features of a cell in a turn, see `_cell_features`.
+CELL_FEATURES = 8
+_WHOLE, _PART, _SHARING, _CONFLICT, _SYSTEM, _USER_BEFORE, _SYSTEM_BEFORE, _ENTITY = range(CELL_FEATURES)
+#: Whether a belief label is unknown.
+UNLABELLED = -1
+_MOST_TOKENS = 100
+
+
+@dataclass(frozen=True)
+class EncodedUtterance:
+    """A distinct utterance.
+
+    Args:
+        text: as it was said.
+        tokens: normalised.
+        words: the tokens' texts.
+        matches: values that occur in it.
+        intent: position of its intent, -1 unknown.
+        tags: entity tag of each token, empty if unlabelled.
+    """
+
+    text: str
+    tokens: Tuple[Token, ...]
+    words: Tuple[str, ...]
+    matches: Tuple[Match, ...]
+    intent: int = -1
+    tags: Tuple[int, ...] = ()
+
+
+class MatchCell(NamedTuple):
+    """Tokens `[start, end)` of hypothesis `hypothesis` are a mention of cell `cell` of slot `slot`."""
+
+    slot: int
+    cell: int
+    hypothesis: int
+    start: int
+    end: int
+
+
+class Decision(NamedTuple):
+    """One decision of the policy.
+
+    Args:
+        taken: actions taken in this turn so far.
+        context: features of the state.
+        action: the label; -1 if there is none.
+        weight: of its loss.
+        overrides: (slot, cell) that hold for this decision.
+    """
+
+    taken: Tuple[int, ...]
+    context: Tuple[int, ...]
+    action: int
+    weight: float
+    overrides: Tuple[Tuple[int, int], ...]
+
+
+@dataclass
+class EncodedTurn:
+    """What the network reads of one turn; positions, not one-hots."""
+
+    utterances: List[EncodedUtterance]
+    utterance_weights: List[float]
+    features: List[int]
+    acts: List[Tuple[int, int, int]]
+    last_actions: List[int]
+    slot_acts: List[Tuple[int, int]]
+    cell_acts: List[Tuple[int, int, int]]
+    matches: List[MatchCell]
+    cell_features: List[Tuple[int, int, int, float]]
+    cells: List[int]
+    rejected: List[Tuple[int, int]]
+    overrides: List[Tuple[int, int]]
+    late_overrides: List[Tuple[int, int]]
+    labels: List[int]
+    summary: np.ndarray
+    decisions: List[Decision]
+    weight: float = 1.0
+
+
+@dataclass
+class Tracked:
+    """What the encoder remembers of a dialogue: the cells of each slot and who mentioned them.
+
+    Args:
+        values: slot to the values of its cells.
+        rejected: (slot, cell) that a validator rejected and the user did not say again.
+    """
+
+    values: List[List[str]]
+    positions: List[Dict[str, int]]
+    user_said: Set[Tuple[int, int]] = field(default_factory=set)
+    system_said: Set[Tuple[int, int]] = field(default_factory=set)
+    rejected: Set[Tuple[int, int]] = field(default_factory=set)
+    last_actions: Tuple[SystemAction, ...] = ()
+
+    def copy(self) -> "Tracked":
+        """An independent copy."""
+        return Tracked(
+            [list(values) for values in self.values],
+            [dict(positions) for positions in self.positions],
+            set(self.user_said),
+            set(self.system_said),
+            set(self.rejected),
+            self.last_actions,
+        )
+
+    def cell(self, slot: int, value: str) -> int:
+        """The value's cell, a new one if it was not mentioned yet."""
+        positions = self.positions[slot]
+        if value not in positions:
+            positions[value] = len(self.values[slot])
+            self.values[slot].append(value)
+        return positions[value]
+
+
+class Encoder:
+    """Turns of a dialogue as the network reads them.
+
+    Args:
+        settings: of the model.
+        vocabulary: of the model.
+        ontology: goal slots and values.
+    """
+
+    def __init__(self, settings: Settings, vocabulary: Vocabulary, ontology: Ontology) -> None:
+        self.settings = settings
+        self.vocabulary = vocabulary
+        self.ontology = ontology
+        self._utterance = lru_cache(maxsize=200_000)(self._encode_utterance)
+
+    def start(self) -> Tracked:
+        """The state before the first turn."""
+        values = [
+            [NONE, DONTCARE, *(v for v in slot.closed if v not in (NONE, DONTCARE))]
+            for slot in self.ontology.values.values()
+        ]
+        return Tracked(values, [{value: i for i, value in enumerate(row)} for row in values])
+
+    def dialogue(self, dialogue: Dialogue) -> List[EncodedTurn]:
+        """All turns of a labelled dialogue."""
+        tracked = self.start()
+        turns = []
+        for i, turn in enumerate(dialogue.turns):
+            encoded = self.observe(tracked, turn, labelled=True)
+            last = i == len(dialogue.turns) - 1
+            encoded.decisions = self._decisions(tracked, turn, dialogue.weight, dialogue.complete or not last)
+            encoded.late_overrides = self.close(tracked, turn)
+            encoded.weight = dialogue.weight
+            turns.append(encoded)
+        return turns
+
+    def utterance(self, utterance: Utterance) -> EncodedUtterance:
+        """A user's utterance with its labels."""
+        return self._utterance(utterance.text, utterance.intent, utterance.entities)
+
+    def observe(
+        self,
+        tracked: Tracked,
+        turn: Turn,
+        labelled: bool = False,
+        spans: Sequence[Tuple[str, int, int]] = (),
+    ) -> EncodedTurn:
+        """Reads what is known at the start of a turn; `tracked` learns the values that were mentioned.
+
+        Args:
+            tracked: state of the dialogue, changed in place.
+            turn: its user's utterance, overrides before the first decision, and summary are read.
+            labelled: whether to encode the belief's labels.
+            spans: (slot, first, one-past-last token) that a tagger found in the utterance, for open slots.
+        """
+        utterances, weights = self._hypotheses(turn.user)
+        acts, slot_acts, cell_acts = self._system_acts(tracked)
+        cell_features: Dict[Tuple[int, int], List[float]] = {}
+
+        def feature(slot: int, cell: int, which: int, value: float = 1.0) -> None:
+            row = cell_features.setdefault((slot, cell), [0.0] * CELL_FEATURES)
+            row[which] = max(row[which], value)
+
+        for pair in tracked.user_said:
+            feature(*pair, _USER_BEFORE)
+        for pair in tracked.system_said:
+            feature(*pair, _SYSTEM_BEFORE)
+        for slot, cell, _ in cell_acts:
+            feature(slot, cell, _SYSTEM)
+        matches: List[MatchCell] = []
+        if self.settings.candidates:
+            for number, (utterance, weight) in enumerate(zip(utterances, weights)):
+                for match in self._with_open_spans(utterance, turn, spans if number == 0 else ()):
+                    cell = tracked.cell(match.slot, match.value)
+                    matches.append(MatchCell(match.slot, cell, number, match.start, match.end))
+                    feature(match.slot, cell, _WHOLE if match.coverage == 1.0 else _PART, weight * match.coverage)
+                    feature(match.slot, cell, _SHARING, match.sharing)
+                    if any(m.slot != match.slot and m.start < match.end and match.start < m.end for m in utterance.matches):
+                        feature(match.slot, cell, _CONFLICT)
+            for slot, value in self._entity_values(turn.user):
+                cell = tracked.cell(slot, value)
+                feature(slot, cell, _ENTITY)
+        said = {(m.slot, m.cell) for m in matches}
+        tracked.rejected -= said
+        overrides = [
+            pair
+            for override in turn.overrides
+            if override.after == 0
+            for pair in self._override(tracked, override)
+        ]
+        tracked.rejected -= set(overrides)
+        labels = self._labels(tracked, turn) if labelled else [UNLABELLED] * len(self.ontology.slots)
+        tracked.user_said |= said
+        return EncodedTurn(
+            utterances=utterances,
+            utterance_weights=weights,
+            features=self._features(turn.user),
+            acts=acts,
+            last_actions=[self.vocabulary.actions[a.name] for a in tracked.last_actions],
+            slot_acts=slot_acts,
+            cell_acts=cell_acts,
+            matches=matches,
+            cell_features=[
+                (slot, cell, which, value)
+                for (slot, cell), row in cell_features.items()
+                for which, value in enumerate(row)
+                if value
+            ],
+            cells=[len(values) for values in tracked.values],
+            rejected=sorted(tracked.rejected),
+            overrides=overrides,
+            late_overrides=[],
+            labels=labels,
+            summary=summary_features(turn.summary),
+            decisions=[],
+        )
+
+    def decision(
+        self, tracked: Tracked, taken: Sequence[SystemAction], context: Sequence[str], overrides: Sequence[Override] = ()
+    ) -> Decision:
+        """What the policy reads beside belief and state for its next decision in a turn."""
+        return Decision(
+            taken=tuple(self.vocabulary.actions[action.name] for action in taken),
+            context=self._context(context),
+            action=-1,
+            weight=0.0,
+            overrides=tuple(pair for o in overrides for pair in self._override(tracked, o)),
+        )
+
+    def close(self, tracked: Tracked, turn: Turn) -> List[Tuple[int, int]]:
+        """Ends a turn: remembers the system's actions and what others set or rejected after the first of them.
+
+        Returns:
+            (slot, cell) that were overridden during the turn, which the belief carries on.
+        """
+        late = []
+        for override in turn.overrides:
+            if override.after:
+                late.extend(self._override(tracked, override))
+        tracked.last_actions = turn.actions
+        return late
+
+    def reject(self, tracked: Tracked, slot: str, value: str) -> None:
+        """A validator rejected a value: it is not proposed again until the user says it again."""
+        position = self.ontology.position(slot)
+        if position >= 0:
+            tracked.rejected.add((position, tracked.cell(position, self.ontology.canonical(position, value))))
+
+    def _encode_utterance(self, text: str, intent: Optional[str], entities: Tuple) -> EncodedUtterance:
+        tokens = tokenize(text, self.ontology.language, self.ontology.splitter)[:_MOST_TOKENS]
+        intents = self.vocabulary.intents
+        tags: Tuple[int, ...] = ()
+        if entities or intent:
+            names = ["O"] * len(tokens)
+            for entity in entities:
+                inside = [i for i, t in enumerate(tokens) if entity.start < t.end and t.start < entity.end]
+                label = entity_label(entity.name, entity.role, entity.group)
+                for i in inside:
+                    names[i] = f"{'B' if i == inside[0] else 'I'}-{label}"
+            tags = tuple(self.vocabulary.tags[name] for name in names)
+        return EncodedUtterance(
+            text=text,
+            tokens=tokens,
+            words=tuple(token.text for token in tokens),
+            matches=tuple(self.ontology.matches(tokens)),
+            intent=intents[intent] if intent and intent in intents else -1,
+            tags=tags,
+        )
+
+    def _hypotheses(self, user: Optional[Utterance]) -> Tuple[List[EncodedUtterance], List[float]]:
+        if user is None:
+            return [], []
+        if not user.hypotheses or self.settings.n_best_hypotheses == 1:
+            return ([self.utterance(user)], [1.0]) if user.text else ([], [])
+        best = user.hypotheses[: self.settings.n_best_hypotheses]
+        total = sum(h.confidence for h in best) or float(len(best))
+        weights = [h.confidence / total if sum(x.confidence for x in best) else 1.0 / len(best) for h in best]
+        encoded = [
+            self.utterance(user) if h.text == user.text else self._utterance(h.text, None, ()) for h in best
+        ]
+        return encoded, weights
+
+    def _features(self, user: Optional[Utterance]) -> List[int]:
+        if user is None or not self.settings.context:
+            return []
+        names = [f"intent:{user.intent}"] if user.intent else []
+        names += sorted({f"entity:{entity_label(e.name, e.role, e.group)}" for e in user.entities})
+        return [index for index in (self.vocabulary.features[name] for name in names) if index]
+
+    def _context(self, context: Sequence[str]) -> Tuple[int, ...]:
+        if not self.settings.context:
+            return ()
+        return tuple(index for index in (self.vocabulary.features[name] for name in context) if index)
+
+    def _system_acts(
+        self, tracked: Tracked
+    ) -> Tuple[List[Tuple[int, int, int]], List[Tuple[int, int]], List[Tuple[int, int, int]]]:
+        """Acts of the system's last turn: all of them, by goal slot, by goal slot and value."""
+        vocabulary, acts, slot_acts, cell_acts = self.vocabulary, [], [], []
+        for action in tracked.last_actions:
+            for act in action.acts:
+                name = vocabulary.acts[act.act]
+                acts.append(
+                    (name, vocabulary.act_slots[act.slot or ""], vocabulary.act_values[act.value or ""])
+                )
+                slot = self.ontology.position(act.slot) if act.slot else -1
+                if slot < 0:
+                    continue
+                slot_acts.append((slot, name))
+                if act.value is not None and self.settings.candidates:
+                    cell = tracked.cell(slot, self.ontology.canonical(slot, act.value))
+                    cell_acts.append((slot, cell, name))
+                    tracked.system_said.add((slot, cell))
+        return acts, slot_acts, cell_acts
+
+    def _entity_values(self, user: Optional[Utterance]) -> List[Tuple[int, str]]:
+        """Goal slots that have the name of an extracted entity (or of its role), with its value."""
+        found = []
+        for entity in user.entities if user is not None and self.settings.context else ():
+            slot = self.ontology.position(entity.role or "")
+            slot = slot if slot >= 0 else self.ontology.position(entity.name)
+            if slot >= 0:
+                found.append((slot, self.ontology.canonical(slot, entity.value)))
+        return found
+
+    def _with_open_spans(
+        self, utterance: EncodedUtterance, turn: Turn, spans: Sequence[Tuple[str, int, int]]
+    ) -> List[Match]:
+        """The matches of an utterance, and for open slots the spans that a tagger or the labels name."""
+        matches = list(utterance.matches)
+        for slot_name, start, end in spans:
+            slot = self.ontology.position(slot_name)
+            if slot < 0 or self.ontology.values[slot_name].kind != "open":
+                continue
+            if any(m.slot == slot and m.start < end and start < m.end for m in matches):
+                continue
+            tokens = utterance.tokens
+            value = utterance.text[tokens[start].start : tokens[end - 1].end]
+            matches.append(Match(slot, self.ontology.canonical(slot, value), start, end, 1.0, 1.0))
+        return matches
+
+    def _override(self, tracked: Tracked, override: Override) -> List[Tuple[int, int]]:
+        slot = self.ontology.position(override.slot)
+        if slot < 0:
+            return []
+        return [(slot, tracked.cell(slot, self.ontology.canonical(slot, override.value)))]
+
+    def _labels(self, tracked: Tracked, turn: Turn) -> List[int]:
+        if turn.goal is None:
+            return [UNLABELLED] * len(self.ontology.slots)
+        labels = []
+        for slot, name in enumerate(self.ontology.slots):
+            value = self.ontology.canonical(slot, goal_value(turn.goal, name))
+            known = tracked.positions[slot].get(value)
+            # A value that nobody mentioned and that is on no list can't be predicted: no loss for it.
+            labels.append(UNLABELLED if known is None else known)
+        return labels
+
+    def _decisions(self, tracked: Tracked, turn: Turn, weight: float, complete: bool) -> List[Decision]:
+        actions = turn.actions[: self.settings.actions_per_turn]
+        decisions = []
+        for i, action in enumerate(actions):
+            overrides = [o for o in turn.overrides if 0 < o.after <= i]
+            encoded = self.decision(tracked, actions[:i], action.context, overrides)
+            label = self.vocabulary.actions[action.name]
+            decisions.append(encoded._replace(action=label, weight=weight if action.learn else 0.0))
+        if complete and self.settings.actions_per_turn > 1 and len(actions) == len(turn.actions):
+            learn = turn.user is not None or bool(actions)
+            overrides = [o for o in turn.overrides if o.after]
+            encoded = self.decision(tracked, actions, turn.closing_context, overrides)
+            decisions.append(encoded._replace(action=0, weight=weight if learn else 0.0))
+        return decisions
+
+
+def summary_features(summary: ResultSummary) -> np.ndarray:
+    """`E_k`: unknown; none, one, 2-3, 4-10, more matches; some left, none left to offer. float32 `[SUMMARY_SIZE]`."""
+    features = np.zeros(SUMMARY_SIZE, np.float32)
+    if summary.matches is None:
+        features[0] = 1.0
+        return features
+    bounds = (0, 1, 3, 10)
+    features[1 + sum(summary.matches > bound for bound in bounds)] = 1.0
+    remaining = summary.matches if summary.remaining is None else summary.remaining
+    features[6 if remaining > 0 else 7] = 1.0
+    return features

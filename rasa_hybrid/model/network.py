@@ -1,0 +1,403 @@
+"""The joint model in TensorFlow, as it learns: equations 1 to 4 over a batch of whole dialogues.
+
+`acting` holds the same equations in NumPy, as the model acts; `parameters` of both are one specification, and a test
+holds them equal.
+"""
+from __future__ import annotations
+
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+import numpy as np
+import tensorflow as tf
+
+from rasa_hybrid.model.batching import Batch
+from rasa_hybrid.model.encoding import CELL_FEATURES, DONTCARE_CELL, NONE_CELL
+from rasa_hybrid.model.parameters import BELIEF_FEATURES, BELIEF_FLOOR, parameter_shapes
+from rasa_hybrid.model.settings import Settings
+from rasa_hybrid.model.vocabulary import UNKNOWN
+
+#: Probabilities below this have this one's logarithm in the loss.
+EPSILON = 1e-8
+
+
+class Outputs(NamedTuple):
+    """What the network says about a batch.
+
+    Args:
+        belief: `[B, T, M, C]` P(l_k^m) as the model sees it, before what others set.
+        belief_in_force: the same with overrides applied, which the policy reads.
+        action_logits: `[D, actions]`.
+        intent_logits: `[U, intents]`.
+        tag_logits: `[U, L, tags]`.
+        state: `[B, T, S]` s_k.
+    """
+
+    belief: tf.Tensor
+    belief_in_force: tf.Tensor
+    action_logits: tf.Tensor
+    intent_logits: tf.Tensor
+    tag_logits: tf.Tensor
+    state: tf.Tensor
+
+
+class JointModel(tf.Module):
+    """Encoder, belief tracker and policy with one set of parameters.
+
+    Args:
+        settings: sizes and preset.
+        sizes: numbers of words, acts ... (`parameters.sizes_of`).
+        weights: parameters by name; None: drawn with `settings.seed`.
+    """
+
+    def __init__(
+        self, settings: Settings, sizes: Mapping[str, int], weights: Optional[Mapping[str, np.ndarray]] = None
+    ) -> None:
+        super().__init__(name="joint_model")
+        self.settings = settings
+        self.sizes = dict(sizes)
+        shapes = parameter_shapes(settings, sizes)
+        values = weights if weights is not None else initial_weights(shapes, settings.seed)
+        self.parameters: Dict[str, tf.Variable] = {
+            name: tf.Variable(np.asarray(values[name], np.float32), name=name, dtype=tf.float32) for name in shapes
+        }
+
+    @property
+    def policy_parameters(self) -> List[tf.Variable]:
+        """The parameters of the policy network alone."""
+        return [variable for name, variable in self.parameters.items() if name.startswith("policy/")]
+
+    def weights(self) -> Dict[str, np.ndarray]:
+        """The parameters as arrays."""
+        return {name: variable.numpy() for name, variable in self.parameters.items()}
+
+    def __call__(self, batch: Mapping[str, tf.Tensor], dropout_seed: Optional[tf.Tensor] = None) -> Outputs:
+        """Runs a batch.
+
+        Args:
+            batch: arrays of `batching.collate`.
+            dropout_seed: `[2]` int32; None: no dropout, as in acting and in REINFORCE.
+        """
+        drop = _Dropout(dropout_seed, self.settings)
+        p = self.parameters
+        states, encoded, utterance_slots = self._encode_utterances(batch, drop)
+        intent_logits = encoded @ p["intent/kernel"] + p["intent/bias"]
+        tag_logits = tf.einsum("ulh,ht->ult", states, p["tags/kernel"]) + p["tags/bias"]
+        state = self._dialogue_states(batch, encoded, drop)
+        belief, in_force = self._beliefs(batch, state, states, utterance_slots, drop)
+        logits = self._policy(batch, state, in_force, drop)
+        return Outputs(belief, in_force, logits, intent_logits, tag_logits, state)
+
+    def _encode_utterances(
+        self, batch: Mapping[str, tf.Tensor], drop: "_Dropout"
+    ) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Token states `[U, L, 2h]`, `U_k` `[U, 2h]`, and what each slot reads of an utterance `[U, M, 2h]`."""
+        p, settings = self.parameters, self.settings
+        vectors = tf.gather(p["words"], batch["words"])
+        if settings.subword_buckets:
+            grams = tf.gather(p["subwords"], batch["subwords"])
+            present = tf.cast(batch["subwords"] > 0, tf.float32)[:, :, None]
+            count = tf.maximum(tf.reduce_sum(present, axis=1), 1.0)
+            vectors += tf.reduce_sum(grams * present, axis=1) / count
+        lengths = batch["lengths"]
+        mask = tf.sequence_mask(lengths, tf.shape(batch["tokens"])[1], tf.float32)
+        embedded = tf.gather(vectors, batch["tokens"])
+        embedded = drop.words(embedded, p["words"][UNKNOWN], batch["token_slots"])
+        if settings.candidates:
+            embedded += tf.einsum("ulm,me->ule", batch["token_slots"], p["token_slots"])
+        embedded = drop(embedded) * mask[:, :, None]
+        forward = _lstm(embedded, p, "utterance_forward")
+        backward = _reverse(_lstm(_reverse(embedded, lengths), p, "utterance_backward"), lengths)
+        states = tf.concat([forward, backward], axis=-1) * mask[:, :, None]
+        last = tf.maximum(lengths - 1, 0)
+        encoded = tf.concat([tf.gather(forward, last, batch_dims=1), backward[:, 0]], axis=-1)
+        encoded *= tf.cast(lengths > 0, tf.float32)[:, None]
+        if not settings.candidates:
+            return states, drop(encoded), tf.zeros([tf.shape(encoded)[0], 1, 1])
+        scores = tf.einsum("ulh,mh->uml", states, p["belief/attention"]) + (mask[:, None] - 1.0) * 1e9
+        read = tf.einsum("uml,ulh->umh", tf.nn.softmax(scores), states)
+        return drop(states), drop(encoded), drop(read)
+
+    def _dialogue_states(
+        self, batch: Mapping[str, tf.Tensor], encoded: tf.Tensor, drop: "_Dropout"
+    ) -> tf.Tensor:
+        """s_k `[B, T, S]` of eq. 1."""
+        p = self.parameters
+        shape = tf.shape(batch["turn_mask"])
+        turns = shape[0] * shape[1]
+        acts = tf.concat(
+            [tf.gather(p[name], batch[f"act_{part}"]) for name, part in self._act_embeddings()], axis=-1
+        )
+        inputs = [_gather_weighted(encoded, batch), _bag(acts, batch["act_at"], turns, shape)]
+        if self.settings.context:
+            inputs.append(_bag(tf.gather(p["actions"], batch["last_id"]), batch["last_at"], turns, shape))
+            inputs.append(_bag(tf.gather(p["features"], batch["feature_id"]), batch["feature_at"], turns, shape))
+        return drop(_lstm(tf.concat(inputs, axis=-1), p, "dialogue"))
+
+    def _act_embeddings(self) -> List[Tuple[str, str]]:
+        pairs = [("acts", "id"), ("act_slots", "slot")]
+        return pairs if self.settings.candidates else pairs + [("act_values", "value")]
+
+    def _beliefs(
+        self,
+        batch: Mapping[str, tf.Tensor],
+        state: tf.Tensor,
+        token_states: tf.Tensor,
+        utterance_slots: tf.Tensor,
+        drop: "_Dropout",
+    ) -> Tuple[tf.Tensor, tf.Tensor]:
+        """P(l_k^m) `[B, T, M, C]` of eq. 2, before and after what others set."""
+        p = self.parameters
+        shape = tf.shape(batch["cell_mask"])
+        if not self.settings.candidates:
+            hidden = tf.einsum("bts,msh->btmh", state, p["belief/slot_hidden_kernel"]) + p["belief/slot_hidden_bias"]
+            hidden = drop(tf.nn.relu(hidden))
+            logits = self._closed_logits(batch, hidden)
+            return _anew(batch, logits)
+        slots = self.sizes["slots"]
+        turns = shape[0] * shape[1]
+        read = _gather_weighted(utterance_slots, batch)
+        requested = _bag(
+            tf.gather(p["acts"], batch["slot_act_id"]), batch["slot_act_at"], turns * slots, shape[:3]
+        )
+        slot_names = tf.broadcast_to(p["belief/slots"], tf.concat([shape[:3], [tf.shape(p["belief/slots"])[1]]], 0))
+        repeated = tf.repeat(state[:, :, None], slots, axis=2)
+        context = tf.concat([repeated, read, requested, slot_names], axis=-1)
+        hidden = tf.einsum("btmi,ih->btmh", context, p["belief/context_kernel"]) + p["belief/context_bias"]
+        settled = drop(tf.nn.relu(hidden))
+
+        cells = turns * slots * shape[3]
+        spans = _span_means(token_states, batch) * batch["match_weight"][:, None]
+        evidence = tf.concat([spans @ p["belief/match_kernel"], tf.gather(p["belief/acts"], batch["cell_act_id"])], 0)
+        at = tf.concat([batch["match_at"], batch["cell_act_at"]], 0)
+        scores = _bag(evidence, at, cells, shape)
+        scores += tf.einsum("btmcf,fh->btmch", batch["cell_features"], p["belief/feature_kernel"])
+        kinds = tf.minimum(tf.range(shape[3]), 2)
+        scores += tf.gather(p["belief/kinds"], kinds) + hidden[:, :, :, None]
+        closed = self._closed_logits(batch, settled)
+        keep = tf.einsum("btmh,h->btm", settled, p["belief/keep_kernel"]) + p["belief/keep_bias"]
+        return self._track(batch, scores, closed, keep)
+
+    def _closed_logits(self, batch: Mapping[str, tf.Tensor], hidden: tf.Tensor) -> tf.Tensor:
+        """Logits of the cells that stand on the slots' closed lists `[B, T, M, C]`; of others 0 or, without candidates, none."""
+        p = self.parameters
+        listed = tf.einsum("btmh,mhv->btmv", hidden, p["belief/closed_kernel"]) + p["belief/closed_bias"]
+        shape = tf.shape(batch["cell_mask"])
+        padded = tf.pad(listed, [[0, 0], [0, 0], [0, 0], [1, 0]])
+        if not self.settings.candidates:
+            padded += tf.one_hot(0, tf.shape(padded)[-1], on_value=-1e9)
+        index = tf.tile(batch["closed"][:, None], [1, shape[1], 1, 1])
+        return tf.gather(padded, index, batch_dims=3)
+
+    def _track(
+        self, batch: Mapping[str, tf.Tensor], scores: tf.Tensor, closed: tf.Tensor, keep: tf.Tensor
+    ) -> Tuple[tf.Tensor, tf.Tensor]:
+        """P_k = keep * P_{k-1} + update; keep and the candidates share one softmax. Turn by turn, as P_{k-1} is an input."""
+        p = self.parameters
+        shape = tf.shape(batch["cell_mask"])
+
+        def step(
+            previous: Tuple[tf.Tensor, tf.Tensor, tf.Tensor], turn: Tuple[tf.Tensor, ...]
+        ) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            carried = previous[2]
+            score, closed_now, keep_now, mask, override, late = turn
+            hidden = tf.nn.relu(score + carried[..., None] * p["belief/previous_kernel"])
+            logits = tf.einsum("bmch,h->bmc", hidden, p["belief/score_kernel"]) + closed_now
+            logits += (mask - 1.0) * 1e9
+            settled = keep_now + tf.reduce_sum(
+                tf.stack([carried[..., NONE_CELL], carried[..., DONTCARE_CELL]], -1) * p["belief/keep_previous"], -1
+            )
+            chances = tf.nn.softmax(tf.concat([settled[..., None], logits], axis=-1))
+            kept = carried * mask
+            belief = chances[..., :1] * kept + chances[..., 1:]
+            belief /= tf.reduce_sum(belief, axis=-1, keepdims=True)
+            in_force = _override(belief, override)
+            return belief, in_force, _override(in_force, late)
+
+        start = tf.one_hot(tf.fill([shape[0], shape[2]], NONE_CELL), shape[3])
+        turns = tuple(
+            tf.transpose(x, tf.concat([[1, 0], tf.range(2, tf.rank(x))], 0))
+            for x in (scores, closed, keep, batch["cell_mask"], batch["override"], batch["late_override"])
+        )
+        belief, in_force, _ = tf.scan(step, turns, (start, start, start))
+        return tf.transpose(belief, [1, 0, 2, 3]), tf.transpose(in_force, [1, 0, 2, 3])
+
+    def _policy(
+        self, batch: Mapping[str, tf.Tensor], state: tf.Tensor, in_force: tf.Tensor, drop: "_Dropout"
+    ) -> tf.Tensor:
+        """Logits of eq. 3 for every decision `[D, actions]`."""
+        p = self.parameters
+        at, shape = batch["decision_at"], tf.shape(batch["cell_mask"])
+        decisions = tf.shape(at)[0]
+        belief = tf.gather(tf.reshape(in_force, [-1, shape[2], shape[3]]), at)
+        belief = _override(belief, batch["decision_override"])
+        summary = tf.gather(tf.reshape(batch["summary"], [-1, tf.shape(batch["summary"])[-1]]), at)
+        s = tf.gather(tf.reshape(state, [-1, tf.shape(state)[-1]]), at)
+        inputs = [s, self._belief_features(belief), summary]
+        if self.settings.actions_per_turn > 1:
+            taken = tf.math.unsorted_segment_sum(tf.gather(p["actions"], batch["taken_id"]), batch["taken_at"], decisions)
+            last = tf.gather(p["actions"], batch["last_taken"])
+            inputs += [taken, last * tf.cast(batch["last_taken"] > 0, tf.float32)[:, None]]
+        hidden = tf.concat(inputs, axis=-1) @ p["policy/kernel"] + p["policy/bias"]
+        if self.settings.context:
+            seen = tf.gather(p["policy/features"], batch["context_id"])
+            hidden += tf.math.unsorted_segment_sum(seen, batch["context_at"], decisions)
+            said = tf.math.unsorted_segment_sum(
+                tf.gather(p["policy/features"], batch["feature_id"]),
+                batch["feature_at"],
+                shape[0] * shape[1],
+            )
+            hidden += tf.gather(said, at)
+        hidden = drop(tf.nn.relu(hidden))
+        return hidden @ p["policy/output_kernel"] + p["policy/output_bias"]
+
+    def _belief_features(self, belief: tf.Tensor) -> tf.Tensor:
+        """v_k `[D, .]`: the paper's log-probabilities, or a fixed number a slot whatever the number of candidates."""
+        logs = tf.math.log(tf.maximum(belief, BELIEF_FLOOR))
+        decisions = tf.shape(belief)[0]
+        if not self.settings.candidates:
+            width = self.sizes["closed"]
+            padded = tf.pad(logs, [[0, 0], [0, 0], [0, width]], constant_values=np.log(BELIEF_FLOOR))[:, :, :width]
+            return tf.reshape(padded, [decisions, self.sizes["slots"] * width])
+        entropy = -tf.reduce_sum(belief * logs, axis=-1)
+        others = tf.pad(belief[:, :, 2:], [[0, 0], [0, 0], [0, 2]])
+        best = tf.math.top_k(others, 2).values
+        rest = tf.maximum(tf.reduce_sum(others, axis=-1) - tf.reduce_sum(best, axis=-1), 0.0)
+        best_logs = tf.math.log(tf.maximum(best, BELIEF_FLOOR))
+        columns = [logs[:, :, NONE_CELL], logs[:, :, DONTCARE_CELL], best_logs[:, :, 0], best_logs[:, :, 1]]
+        columns = [column / -np.log(BELIEF_FLOOR) for column in columns]
+        features = tf.stack(columns + [entropy, rest], axis=-1)
+        return tf.reshape(features, [decisions, self.sizes["slots"] * BELIEF_FEATURES])
+
+
+class _Dropout:
+    """Dropout whose masks follow from a seed alone, so that a run can be repeated."""
+
+    def __init__(self, seed: Optional[tf.Tensor], settings: Settings) -> None:
+        self._seed = seed
+        self._settings = settings
+        self._calls = 0
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        if self._seed is None or not self._settings.dropout:
+            return x
+        return tf.nn.experimental.stateless_dropout(x, self._settings.dropout, self._next())
+
+    def words(self, embedded: tf.Tensor, unknown: tf.Tensor, token_slots: tf.Tensor) -> tf.Tensor:
+        """Replaces words by the unknown word, more of them where a candidate value stands."""
+        if self._seed is None:
+            return embedded
+        shape = tf.shape(embedded)[:2]
+        inside = tf.reduce_max(token_slots, axis=-1) > 0
+        rate = tf.where(inside, self._settings.value_dropout, self._settings.word_dropout)
+        dropped = tf.random.stateless_uniform(shape, self._next()) < rate
+        return tf.where(dropped[:, :, None], unknown, embedded)
+
+    def _next(self) -> tf.Tensor:
+        self._calls += 1
+        assert self._seed is not None
+        return self._seed + tf.constant([0, 7919 * self._calls])
+
+
+def initial_weights(shapes: Mapping[str, Tuple[int, ...]], seed: int) -> Dict[str, np.ndarray]:
+    """Glorot-uniform kernels, small uniform embeddings, zero biases with a forget gate of one."""
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for name, shape in shapes.items():
+        if name.endswith("bias"):
+            value = np.zeros(shape)
+            if name in {"utterance_forward/bias", "utterance_backward/bias", "dialogue/bias"}:
+                units = shape[0] // 4
+                value[units : 2 * units] = 1.0
+        elif name.endswith("kernel"):
+            fan_in, fan_out = (shape[-2], shape[-1]) if len(shape) > 1 else (shape[0], 1)
+            limit = np.sqrt(6.0 / (fan_in + fan_out))
+            value = rng.uniform(-limit, limit, shape)
+        else:
+            value = rng.uniform(-0.05, 0.05, shape)
+        weights[name] = value.astype(np.float32)
+    return weights
+
+
+def _lstm(x: tf.Tensor, p: Mapping[str, tf.Variable], name: str) -> tf.Tensor:
+    """An LSTM over `x` `[batch, time, in]` -> `[batch, time, units]` (gates i, f, g, o as in Keras)."""
+    kernel, recurrent, bias = (p[f"{name}/{part}"] for part in ("kernel", "recurrent_kernel", "bias"))
+    units = recurrent.shape[0]
+    batch = tf.shape(x)[0]
+    zeros = tf.zeros([batch, units])
+    # The whole recurrence as one operation: on a CPU several times as fast as a loop over time.
+    outputs = tf.raw_ops.BlockLSTMV2(
+        seq_len_max=tf.cast(tf.shape(x)[1], tf.int64),
+        x=tf.transpose(x, [1, 0, 2]),
+        cs_prev=zeros,
+        h_prev=zeros,
+        w=tf.concat([kernel, recurrent], axis=0),
+        wci=tf.zeros([units]),
+        wcf=tf.zeros([units]),
+        wco=tf.zeros([units]),
+        b=bias,
+        cell_clip=0.0,
+        use_peephole=False,
+    )
+    return tf.transpose(outputs.h, [1, 0, 2])
+
+
+def _reverse(x: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    return tf.reverse_sequence(x, lengths, seq_axis=1, batch_axis=0)
+
+
+def _bag(rows: tf.Tensor, at: tf.Tensor, count: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    """Sums rows by position and gives them the shape `shape + [row size]`."""
+    summed = tf.math.unsorted_segment_sum(rows, at, count)
+    return tf.reshape(summed, tf.concat([shape, [tf.shape(rows)[-1]]], 0))
+
+
+def _gather_weighted(rows: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Rows of the turns' hypotheses, weighted by their confidence: `[B, T, ...]`."""
+    none = tf.zeros_like(rows[:1]) if rows.shape[0] != 0 else rows
+    padded = tf.concat([none, rows], axis=0)
+    gathered = tf.gather(padded, batch["utterance"])
+    weight = batch["utterance_weight"]
+    extra = tf.rank(gathered) - tf.rank(weight)
+    weight = tf.reshape(weight, tf.concat([tf.shape(weight), tf.ones([extra], tf.int32)], 0))
+    return tf.reduce_sum(gathered * weight, axis=2)
+
+
+def _span_means(states: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Mean state of the tokens of each match `[N, 2h]`."""
+    sums = tf.cumsum(states, axis=1)
+    sums = tf.pad(sums, [[0, 0], [1, 0], [0, 0]])
+    row, start, end = batch["match_row"], batch["match_start"], batch["match_end"]
+    total = tf.gather_nd(sums, tf.stack([row, end], 1)) - tf.gather_nd(sums, tf.stack([row, start], 1))
+    return total / tf.cast(tf.maximum(end - start, 1), tf.float32)[:, None]
+
+
+def _override(belief: tf.Tensor, cells: tf.Tensor) -> tf.Tensor:
+    """Sets the slots whose cell is >= 0 to that cell."""
+    forced = tf.one_hot(cells, tf.shape(belief)[-1])
+    return tf.where(cells[..., None] >= 0, forced, belief)
+
+
+def _anew(batch: Mapping[str, tf.Tensor], logits: tf.Tensor) -> Tuple[tf.Tensor, tf.Tensor]:
+    """The paper's softmax anew in every turn; what others set stays in force until the best value changes."""
+    belief = tf.nn.softmax(logits + (batch["cell_mask"] - 1.0) * 1e9)
+    best = tf.argmax(belief, axis=-1, output_type=tf.int32)
+
+    def step(previous: Tuple[tf.Tensor, ...], turn: Tuple[tf.Tensor, ...]) -> Tuple[tf.Tensor, ...]:
+        _, held, best_before = previous
+        best_now, override, late = turn
+        held = tf.where(best_now == best_before, held, -1)
+        now = tf.where(override >= 0, override, held)
+        return now, tf.where(late >= 0, late, now), best_now
+
+    turns = tuple(tf.transpose(x, [1, 0, 2]) for x in (best, batch["override"], batch["late_override"]))
+    none = tf.fill(tf.shape(best[:, 0]), -1)
+    held, _, _ = tf.scan(step, turns, (none, none, none))
+    return belief, _override(belief, tf.transpose(held, [1, 0, 2]))
+
+
+def as_tensors(batch: Batch) -> Dict[str, tf.Tensor]:
+    """A batch as tensors."""
+    return {name: tf.convert_to_tensor(array) for name, array in batch.items()}
+
+
+__all__ = ["CELL_FEATURES", "EPSILON", "JointModel", "Outputs", "as_tensors", "initial_weights"]

@@ -1,0 +1,140 @@
+"""From training data to an encoder: which words, acts, actions and values the model will know."""
+from __future__ import annotations
+
+from collections import Counter
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+
+from rasa_hybrid.dialogue import DONTCARE, NONE, Dialogue, Turn, Utterance, tokenize
+from rasa_hybrid.dialogue.normalise import Splitter
+from rasa_hybrid.model.candidates import Ontology, SlotValues
+from rasa_hybrid.model.encoding import Encoder
+from rasa_hybrid.model.settings import Settings
+from rasa_hybrid.model.vocabulary import Vocabulary, VocabularyBuilder
+
+#: A value joins the closed list of its slot if at least this share of the dialogues means it without saying it.
+_LEAST_SHARE = 0.002
+
+
+def prepare(
+    settings: Settings,
+    dialogues: Sequence[Dialogue],
+    utterances: Iterable[Utterance] = (),
+    listed: Optional[Mapping[str, SlotValues]] = None,
+    actions: Iterable[str] = (),
+    splitter: Optional[Splitter] = None,
+    words: Iterable[str] = (),
+) -> Encoder:
+    """The encoder of a model that is to be trained.
+
+    Args:
+        settings: of the model.
+        dialogues: labelled dialogues.
+        utterances: further labelled utterances (NLU examples).
+        listed: goal slots with the values known beforehand; slots that only the labels name are added.
+        actions: actions that the model has to know though no dialogue may show them.
+        splitter: tokenizer of the pipeline, None for our own.
+        words: further words to know (of word vectors).
+    """
+    utterances = list(utterances)
+    ontology = build_ontology(settings, dialogues, listed or {}, splitter)
+    builder = VocabularyBuilder()
+    builder.words.update(words)
+    for dialogue in dialogues:
+        builder.add_dialogue(dialogue)
+    spoken = (turn.user for dialogue in dialogues for turn in dialogue.turns if turn.user is not None)
+    for utterance in spoken:
+        for text in {utterance.text, *(h.text for h in utterance.hypotheses[: settings.n_best_hypotheses])}:
+            builder.add_words([token.text for token in tokenize(text, settings.language, splitter)])
+    for utterance in utterances:
+        builder.add_utterance(utterance)
+        builder.add_words([token.text for token in tokenize(utterance.text, settings.language, splitter)])
+    vocabulary: Vocabulary = builder.build(actions, settings.subword_buckets)
+    return Encoder(settings, vocabulary, ontology)
+
+
+def build_ontology(
+    settings: Settings,
+    dialogues: Sequence[Dialogue],
+    listed: Mapping[str, SlotValues],
+    splitter: Optional[Splitter] = None,
+) -> Ontology:
+    """Values of each goal slot: what was listed and what the labels name, each value in one spelling.
+
+    With candidates, a closed list holds what has to be chosen without having been mentioned: the values of `bool`
+    slots, and labels that neither side had said. Without (`liu2018`) it holds every value.
+    """
+    labelled: Dict[str, Counter] = {slot: Counter() for slot in listed}
+    for dialogue in dialogues:
+        for turn in dialogue.turns:
+            for slot, value in (turn.goal or {}).items():
+                labelled.setdefault(slot, Counter())[value] += 1
+    names = list(listed) + sorted(set(labelled) - set(listed))
+    bare = Ontology({slot: _all_values(listed.get(slot), ()) for slot in names}, settings.language, splitter)
+    slots: Dict[str, SlotValues] = {}
+    for position, slot in enumerate(names):
+        spellings: Dict[str, None] = {}
+        for value in sorted(labelled[slot]):
+            if value not in (NONE, DONTCARE):
+                spellings.setdefault(bare.canonical(position, value))
+        kind = listed[slot].kind if slot in listed else "list"
+        slots[slot] = _all_values(listed.get(slot), () if kind == "open" else spellings)
+    complete = Ontology(slots, settings.language, splitter)
+    unsaid = _unsaid(complete, dialogues) if settings.candidates else {}
+    least = max(1, round(_LEAST_SHARE * len(dialogues)))
+    for position, slot in enumerate(names):
+        if slots[slot].kind == "bool":
+            closed: Iterable[str] = ("true", "false")
+        elif not settings.candidates:
+            closed = [*slots[slot].values, *slots[slot].closed]
+        else:
+            closed = [value for value, count in sorted(unsaid[slot].items()) if count >= least]
+        closed = tuple(dict.fromkeys([*listed[slot].closed, *closed] if slot in listed else closed))
+        slots[slot] = SlotValues(slots[slot].values, slots[slot].kind, closed)
+    return Ontology(slots, settings.language, splitter)
+
+
+def _all_values(known: Optional[SlotValues], labelled: Iterable[str]) -> SlotValues:
+    values = {value: () for value in labelled}
+    if known is None:
+        return SlotValues(values)
+    return SlotValues({**values, **known.values}, known.kind, known.closed)
+
+
+def _unsaid(ontology: Ontology, dialogues: Sequence[Dialogue]) -> Dict[str, Counter]:
+    """How often each value became a label before either side had mentioned it."""
+    counts: Dict[str, Counter] = {slot: Counter() for slot in ontology.slots}
+    for dialogue in dialogues:
+        mentioned: Set[Tuple[str, str]] = set()
+        before: Mapping[str, str] = {}
+        for turn in dialogue.turns:
+            mentioned.update(_mentions(ontology, turn))
+            for slot, value in (turn.goal or {}).items():
+                value = ontology.canonical(ontology.position(slot), value)
+                if value in (NONE, DONTCARE) or before.get(slot) == value:
+                    continue
+                if (slot, value) not in mentioned:
+                    counts[slot][value] += 1
+            if turn.goal is not None:
+                before = {s: ontology.canonical(ontology.position(s), v) for s, v in turn.goal.items()}
+            mentioned.update(
+                (act.slot, ontology.canonical(ontology.position(act.slot), act.value))
+                for action in turn.actions
+                for act in action.acts
+                if act.slot and act.value is not None and ontology.position(act.slot) >= 0
+            )
+            mentioned.update((o.slot, o.value) for o in turn.overrides)
+    return counts
+
+
+def _mentions(ontology: Ontology, turn: Turn) -> List[Tuple[str, str]]:
+    found: List[Tuple[str, str]] = [(o.slot, o.value) for o in turn.overrides if o.after == 0]
+    if turn.user is None:
+        return found
+    for text in {turn.user.text, *(h.text for h in turn.user.hypotheses)}:
+        tokens = tokenize(text, ontology.language, ontology.splitter)
+        found += [(ontology.slots[m.slot], m.value) for m in ontology.matches(tokens)]
+    for entity in turn.user.entities:
+        for slot in (entity.role or "", entity.name):
+            if ontology.position(slot) >= 0:
+                found.append((slot, ontology.canonical(ontology.position(slot), entity.value)))
+    return found

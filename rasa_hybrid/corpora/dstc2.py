@@ -10,17 +10,26 @@ What the recogniser would never output is taken out of transcripts (`noise`, `si
 turn in which nothing was understood has an empty text; "centre" becomes "center" everywhere. The goal slots are
 `area`, `food` and `price range`; the label `name` of the original is left out, as is usual.
 """
+
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 from rasa_hybrid.corpora.dstc2_prompts import AREA, FOOD, PRICE, prompt_acts, respell
 from rasa_hybrid.corpora.json_file import read_json
 from rasa_hybrid.corpora.jsonl import CorpusError
 from rasa_hybrid.corpora.system_side import recorded_action
-from rasa_hybrid.dialogue import Dialogue, DialogueAct, Hypothesis, Turn, Utterance, without_none
+from rasa_hybrid.dialogue import (
+    Dialogue,
+    DialogueAct,
+    Hypothesis,
+    SystemAction,
+    Turn,
+    Utterance,
+    without_none,
+)
 
 #: The goal slots.
 SLOTS = (AREA, FOOD, PRICE)
@@ -99,7 +108,9 @@ def _json_dialogue(record: Mapping[str, Any], name: str, require_labels: bool) -
     if goals is None and not require_labels:
         goals = [None] * len(user)
     if goals is None or len(goals) != len(user):
-        raise CorpusError(f"{len(goals or ())} goals do not fit {len(user)} utterances of the user: labels are missing.")
+        raise CorpusError(
+            f"{len(goals or ())} goals do not fit {len(user)} utterances of the user: labels are missing."
+        )
     turns = [Turn(actions=(_prompt(bot[0]),))]
     for k, (utterance, goal) in enumerate(zip(user, goals)):
         actions = (_prompt(bot[k + 1]),) if k + 1 < len(bot) else ()
@@ -108,7 +119,7 @@ def _json_dialogue(record: Mapping[str, Any], name: str, require_labels: bool) -
     return Dialogue(name, tuple(turns), metadata=metadata, complete=len(bot) > len(user))
 
 
-def _prompt(texts: Sequence[str]) -> Any:
+def _prompt(texts: Sequence[str]) -> SystemAction:
     text = texts[0] if texts else ""
     return recorded_action(prompt_acts(text), respell(text))
 
@@ -119,7 +130,7 @@ def _utterance(entry: Union[str, Sequence[str]]) -> Utterance:
     return Utterance(texts[0] if texts else "", hypotheses if len(texts) > 1 else ())
 
 
-def _texts(entry: Union[None, str, Sequence[str]]) -> List[str]:
+def _texts(entry: Union[str, Sequence[str], None]) -> List[str]:
     """The texts of an utterance, which is a string or a list of strings."""
     texts = [entry] if isinstance(entry, str) else list(entry or ())
     for text in texts:
@@ -130,7 +141,9 @@ def _texts(entry: Union[None, str, Sequence[str]]) -> List[str]:
 
 def _clean(text: str) -> str:
     """The words without the transcribers' marks."""
-    return respell(" ".join(word for word in text.lower().split() if word.strip("[]()<>*") not in NOISE_MARKS))
+    return respell(
+        " ".join(word for word in text.lower().split() if word.strip("[]()<>*") not in NOISE_MARKS)
+    )
 
 
 def _goal(raw: Any, turn: int, require_labels: bool) -> Optional[Dict[str, str]]:
@@ -145,9 +158,13 @@ def _goal(raw: Any, turn: int, require_labels: bool) -> Optional[Dict[str, str]]
         if slot in _LEFT_OUT:
             continue
         if slot not in SLOTS:
-            raise CorpusError(f"user turn {turn}: unknown slot {slot!r}; known: {', '.join(SLOTS)}.")
+            raise CorpusError(
+                f"user turn {turn}: unknown slot {slot!r}; known: {', '.join(SLOTS)}."
+            )
         if value is not None and not isinstance(value, str):
-            raise CorpusError(f"user turn {turn}: the value of {slot} has to be text, not {value!r}.")
+            raise CorpusError(
+                f"user turn {turn}: the value of {slot} has to be text, not {value!r}."
+            )
         values[slot] = None if value is None or value in _NO_VALUE else respell(value)
     return without_none(values)
 
@@ -157,18 +174,26 @@ def _listed_calls(file_list: Path, data: Optional[Union[str, Path]]) -> List[Pat
     try:
         lines = [line.strip() for line in file_list.read_text(encoding="utf-8").splitlines()]
     except OSError as error:
-        raise CorpusError(f"{file_list}: the file list can't be opened ({error.strerror}).") from error
+        raise CorpusError(
+            f"{file_list}: the file list can't be opened ({error.strerror})."
+        ) from error
     names = [line for line in lines if line]
     if not names:
         raise CorpusError(f"{file_list}: the file list is empty.")
     here = file_list.resolve().parent
     # The archives hold scripts/config/X.flist and data/; the data is also often put beside the list.
-    roots = [Path(data)] if data is not None else [here / "data", here, here.parent / "data", here.parents[1] / "data"]
+    roots = (
+        [Path(data)]
+        if data is not None
+        else [here / "data", here, here.parent / "data", here.parents[1] / "data"]
+    )
     for root in roots:
         if (root / names[0]).is_dir():
             return [root / name for name in names]
     looked = ", ".join(map(str, roots))
-    raise CorpusError(f"{file_list}: the call {names[0]} is in none of {looked}; say where with `data`.")
+    raise CorpusError(
+        f"{file_list}: the call {names[0]} is in none of {looked}; say where with `data`."
+    )
 
 
 def _read_call(call: Path, words: str, require_labels: bool) -> Dialogue:
@@ -186,20 +211,30 @@ def _read_call(call: Path, words: str, require_labels: bool) -> Dialogue:
 
 
 def _call(
-    log: Mapping[str, Any], label: Optional[Mapping[str, Any]], name: str, words: str, require_labels: bool
+    log: Mapping[str, Any],
+    label: Optional[Mapping[str, Any]],
+    name: str,
+    words: str,
+    require_labels: bool,
 ) -> Dialogue:
     logged = log["turns"]
-    labels: Sequence[Mapping[str, Any]] = label["turns"] if label is not None else [{}] * len(logged)
+    labels: Sequence[Mapping[str, Any]] = (
+        label["turns"] if label is not None else [{}] * len(logged)
+    )
     if not logged:
         raise CorpusError("there are no turns.")
     if len(labels) != len(logged):
-        raise CorpusError(f"label.json has {len(labels)} turns, log.json {len(logged)}: labels are missing.")
+        raise CorpusError(
+            f"label.json has {len(labels)} turns, log.json {len(logged)}: labels are missing."
+        )
     turns = [Turn(actions=(_logged_action(logged[0]["output"]),))]
     for k, (turn, labelled) in enumerate(zip(logged, labels)):
         actions = (_logged_action(logged[k + 1]["output"]),) if k + 1 < len(logged) else ()
         goal = _goal(labelled.get("goal-labels"), k, require_labels)
         turns.append(Turn(_logged_utterance(turn["input"], labelled, words), goal, actions=actions))
-    constraints = label.get("task-information", {}).get("goal", {}).get("constraints", ()) if label else ()
+    constraints = (
+        label.get("task-information", {}).get("goal", {}).get("constraints", ()) if label else ()
+    )
     return Dialogue(
         str(log.get("session-id", name)),
         tuple(turns),
@@ -208,8 +243,10 @@ def _call(
     )
 
 
-def _logged_action(output: Mapping[str, Any]) -> Any:
-    return recorded_action(_logged_acts(output.get("dialog-acts", ())), respell(output.get("transcript", "")))
+def _logged_action(output: Mapping[str, Any]) -> SystemAction:
+    return recorded_action(
+        _logged_acts(output.get("dialog-acts", ())), respell(output.get("transcript", ""))
+    )
 
 
 def _logged_utterance(given: Mapping[str, Any], label: Mapping[str, Any], words: str) -> Utterance:
@@ -238,5 +275,7 @@ def _logged_acts(raw: Iterable[Mapping[str, Any]]) -> List[DialogueAct]:
             if slot == "slot":
                 acts.append(DialogueAct(act["act"], _SLOT_NAMES.get(value, value)))
             else:
-                acts.append(DialogueAct(act["act"], _SLOT_NAMES.get(slot, slot), respell(str(value))))
+                acts.append(
+                    DialogueAct(act["act"], _SLOT_NAMES.get(slot, slot), respell(str(value)))
+                )
     return acts

@@ -5,6 +5,7 @@ patterns gives the acts back: the first *frame* that matches says which kind of 
 slots and values in it. Being made of parts, the table also covers combinations that the training dialogues lack. Acts
 and their names are those of the original logs (Henderson et al. 2014, appendix B).
 """
+
 from __future__ import annotations
 
 import re
@@ -42,17 +43,27 @@ _FRAMES: Tuple[_Frame, ...] = tuple(
     for pattern, *rest in (
         (r"^hello welcome\b", None, (DialogueAct("welcomemsg"),)),
         (r"\b(cant hear|confused|(please|could you) repeat)\b", None, (DialogueAct("repeat"),)),
-        (r"\bhelp you with anything else\b|\banything else i can\b", None, (DialogueAct("reqmore"),)),
+        (
+            r"\bhelp you with anything else\b|\banything else i can\b",
+            None,
+            (DialogueAct("reqmore"),),
+        ),
         (r"^(good ?bye|thank you)\b", None, (DialogueAct("bye"),)),
         (r"\bno (other|more)\b", "canthelp", (DialogueAct("canthelp.exception"),)),
         (r"\bthere (is|are) no\b", "canthelp", (), "canthelp"),
-        (r"\bcheap (or )?moderate (priced )?or expensive\b", None, (DialogueAct("request", PRICE),)),
+        (
+            r"\bcheap (or )?moderate (priced )?or expensive\b",
+            None,
+            (DialogueAct("request", PRICE),),
+        ),
         (r"^(sorry )?would you like\b.*\bor\b", "select"),
         (r"\bright$|^did you say\b|^let me confirm\b", "expl-conf", (), "confirm-domain"),
         (r"^there (are|is)\b", "impl-conf"),
         (r"^what\b", "impl-conf"),
         (rf"^{_NAME} is an? (great|nice|good) (restaurant|place)\b",),
-        (rf"^(sure )?the (phone number|post ?code|address|price ?range|type of food)( of| at)? {_NAME} is\b",),
+        (
+            rf"^(sure )?the (phone number|post ?code|address|price ?range|type of food)( of| at)? {_NAME} is\b",
+        ),
         (rf"^sure {_NAME} is (on|in|at)\b",),
         (rf"^{_NAME} (serves|is (on|in|at))\b",),
     )
@@ -60,7 +71,7 @@ _FRAMES: Tuple[_Frame, ...] = tuple(
 
 _AREAS = "north|south|east|west|center"
 _PRICES = "cheap|moderate|expensive"
-_ANY = r"\b(?:you )?(?:dont|do not) care about\b.*\b"
+_ANY = r"\b(?:dont|do not) care about\b(?:(?!\bwhat\b).)*\b"
 
 #: Where a constraint stands, by slot; the group `value`, or any value where there is no group.
 _PHRASES: Tuple[Tuple[str, Pattern[str]], ...] = tuple(
@@ -80,7 +91,10 @@ _PHRASES: Tuple[Tuple[str, Pattern[str]], ...] = tuple(
             rf"\b(?:serving|serves) (?:tasty )?(?:(?:{_PRICES}) )?(?!any\b)(?P<value>[a-z ]+?)"
             r"(?: food\b| in the\b| in any\b| and it\b|$)",
         ),
-        (FOOD, rf"\b(?:an?|no|no other) (?!(?:{_PRICES}|other|great|nice|good)\b)(?P<value>[a-z ]+?) restaurant\b"),
+        (
+            FOOD,
+            rf"\b(?:an?|no|no other) (?!(?:{_PRICES}|other|great|nice|good)\b)(?P<value>[a-z ]+?) restaurant\b",
+        ),
         (FOOD, r"\bany (?:kind|type) of food\b"),
         (FOOD, rf"{_ANY}(?:food|type of food)\b"),
         (FOOD, r"\btype of food (?:of|at) .* is (?P<value>[a-z ]+)$"),
@@ -98,7 +112,7 @@ _REQUESTS: Tuple[Tuple[str, Pattern[str]], ...] = (
 _FACTS: Tuple[Tuple[str, Pattern[str]], ...] = (
     ("postcode", re.compile(r"\b(c\.b [\d]+ ?,? ?[\d]+ ?[a-z]\.[a-z])")),
     ("phone", re.compile(r"\b((?:0\d{3,5}|\d{5}) ?\d{5,7}(?: \d+)?)\b")),
-    ("addr", re.compile(r"\bis (?:on|at) (?!c\.b\b)(.+?)(?= ,? ?(?:c\.b|and\b|,)| \.|$)")),
+    ("addr", re.compile(r"(?:\bis (?:on|at)|\baddress of name is) (?!c\.b\b)(.+?)(?= ,? ?(?:c\.b|and\b|,)| \.|$)")),
 )
 
 _SELECTED = re.compile(r"\bwould you like (?:something )?(?P<first>.+?) or (?P<second>.+)$")
@@ -128,7 +142,9 @@ def prompt_acts(prompt: str) -> Tuple[DialogueAct, ...]:
         acts.extend(DialogueAct(frame.constraint, slot, value) for slot, value in constraints)
     if name is not None:
         acts.extend(DialogueAct("inform", slot, value) for slot, value in _facts(prompt, name))
-    acts.extend(DialogueAct("request", slot) for slot, pattern in _REQUESTS if pattern.search(words))
+    acts.extend(
+        DialogueAct("request", slot) for slot, pattern in _REQUESTS if pattern.search(words)
+    )
     if not constraints and frame.alone is not None:
         acts.append(DialogueAct(frame.alone))
     return tuple(dict.fromkeys(acts))

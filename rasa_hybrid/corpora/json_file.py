@@ -1,4 +1,5 @@
 """Reads a JSON file of a public corpus, so that every reader complains about a bad one in the same words."""
+
 from __future__ import annotations
 
 import json

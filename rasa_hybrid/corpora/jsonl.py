@@ -99,7 +99,11 @@ def _turn_to_json(turn: Turn) -> Dict[str, Any]:
             "user": _utterance_to_json(turn.user) if turn.user is not None else None,
             "goal": dict(turn.goal) if turn.goal is not None else None,
             "summary": summary or None,
-            "overrides": [[o.slot, o.value, o.source, o.after] for o in turn.overrides] or None,
+            "overrides": [
+                [o.slot, o.value, o.source, o.after] + ([o.rejects] if o.rejects else [])
+                for o in turn.overrides
+            ]
+            or None,
             "actions": [_action_to_json(action) for action in turn.actions] or None,
             "closing_context": list(turn.closing_context) or None,
         }
@@ -115,8 +119,8 @@ def _turn_from_json(record: Mapping[str, Any]) -> Turn:
         goal=_goal_from_json(record.get("goal")),
         summary=ResultSummary(_count(summary.get("matches")), _count(summary.get("remaining"))),
         overrides=tuple(
-            Override(str(slot), str(value), str(source), int(after))
-            for slot, value, source, after in record.get("overrides", ())
+            Override(str(slot), str(value), str(source), int(after), *map(str, rejects))
+            for slot, value, source, after, *rejects in record.get("overrides", ())
         ),
         actions=tuple(_action_from_json(action) for action in record.get("actions", ())),
         closing_context=tuple(str(feature) for feature in record.get("closing_context", ())),

@@ -5,6 +5,7 @@ token spans of the values in it and the goal after it. A turn of ours is a user'
 system side moves one turn up. What the system did after the last user's utterance is not recorded: such a dialogue is
 not `complete`.
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -63,11 +64,15 @@ def read_m2m(path: Union[str, Path], require_labels: bool = True) -> List[Dialog
         name = record.get("dialogue_id") if isinstance(record, dict) else None
         where = f"{path}: dialogue {name if name is not None else f'number {number}'}"
         try:
-            dialogues.append(_dialogue(record, str(name or f"{Path(path).stem}-{number}"), require_labels))
+            dialogues.append(
+                _dialogue(record, str(name or f"{Path(path).stem}-{number}"), require_labels)
+            )
         except CorpusError as error:
             raise CorpusError(f"{where}, {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CorpusError(f"{where}: not an M2M dialogue ({type(error).__name__}: {error}).") from error
+            raise CorpusError(
+                f"{where}: not an M2M dialogue ({type(error).__name__}: {error})."
+            ) from error
     return dialogues
 
 

@@ -3,6 +3,7 @@
 Letter-to-sound rules in the manner of Soundex and its heirs, but with vowels kept, since telephone recognisers confuse
 "danish" with "english" and "world" with "welsh". One character stands for one sound.
 """
+
 from __future__ import annotations
 
 import re
@@ -43,8 +44,10 @@ _MANNERS = {
     **dict.fromkeys("lrwy", "L"),
 }
 
-_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen \
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen \
 eighteen nineteen".split()
+)
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 
 
@@ -69,7 +72,9 @@ def distances(heard: str, said: Sequence[str]) -> np.ndarray:
     """
     lengths = np.array([len(heard) + len(other) for other in said], dtype=float)
     fine = process.cdist([heard], said, scorer=Levenshtein.distance)[0]
-    coarse = process.cdist([_manners(heard)], [_manners(other) for other in said], scorer=Levenshtein.distance)[0]
+    coarse = process.cdist(
+        [_manners(heard)], [_manners(other) for other in said], scorer=Levenshtein.distance
+    )[0]
     return (fine.astype(float) + coarse) / np.maximum(lengths, 1.0)
 
 

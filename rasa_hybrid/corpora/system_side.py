@@ -1,4 +1,5 @@
 """What the system said in a recorded dialogue, as the action that a policy would have had to take."""
+
 from __future__ import annotations
 
 from typing import Optional, Sequence

@@ -93,12 +93,14 @@ class Override:
         value: its new value; `NONE` if it was emptied.
         source: `teacher`, `user`, `form`, `rule`, `button`, `action` or `mapping`.
         after: number of system actions of the turn that had been taken before (0: before the first decision).
+        rejects: the value that was refused by this, not to be proposed again until the user says it again.
     """
 
     slot: str
     value: str
     source: str
     after: int = 0
+    rejects: Optional[str] = None
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ class SqlKnowledgeBase(KnowledgeBase):
         if isinstance(column.type, Float):
             # A four-byte float differs from the number that its text stands for.
             return sa.or_(sa.false(), *(column.between(*_around(float(cell))) for cell in cells))
-        if isinstance(column.type, String):
+        if isinstance(column.type, String) and cell_text(value) is not None:
             # A value that is newer than the spellings is found at least as it is written.
             cells = [*cells, value]
         return column.in_(cells)

@@ -123,7 +123,7 @@ class SupervisedTrainer:
         results: List[EpochResult] = []
         best: Tuple[float, Dict[str, np.ndarray]] = (np.inf, {})
         since = 0
-        for epoch in range(1, settings.epochs + 1):
+        for epoch in range(1, self.epochs(len(encoded), len(examples)) + 1):
             result = self._epoch(epoch, encoded, examples, rng)
             if held_out:
                 result = replace(result, validation_loss=self._validation_loss(held_out))
@@ -140,6 +140,12 @@ class SupervisedTrainer:
         for name, value in best[1].items():
             self.model.parameters[name].assign(value)
         return results
+
+    def epochs(self, dialogues: int, examples: int = 0) -> int:
+        """Passes over so many dialogues and NLU examples: `epochs`, or as many as make `least_steps` updates."""
+        size = self.settings.batch_size
+        batches = -(-dialogues // size) if dialogues else -(-examples // (4 * size))
+        return max(self.settings.epochs, -(-self.settings.least_steps // max(batches, 1)))
 
     def train_step(self, batch: Batch) -> np.ndarray:
         """One step of Adam on a batch; returns loss, its belief and action parts, and counts of what was right."""

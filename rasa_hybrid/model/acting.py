@@ -293,6 +293,9 @@ class ActingModel:
         mask = batch["cell_mask"][:, 0]
         count, slots, cells = mask.shape
         override = batch["override"][:, 0]
+        nothing = np.full((count, slots), -1, np.int32)
+        if not slots:
+            return mask, mask, nothing, nothing
         if not self.settings.candidates:
             hidden = np.einsum("bs,msh->bmh", state, w["belief/slot_hidden_kernel"]) + w["belief/slot_hidden_bias"]
             belief = _softmax(self._closed_logits(batch, np.maximum(hidden, 0.0)) + (mask - 1.0) * 1e9)
@@ -328,7 +331,6 @@ class ActingModel:
         chances = _softmax(np.concatenate([keep[..., None], logits], axis=-1))
         belief = chances[..., :1] * (carried * mask) + chances[..., 1:]
         belief /= belief.sum(axis=-1, keepdims=True)
-        nothing = np.full((count, slots), -1, np.int32)
         return belief, _override(belief, override), nothing, nothing
 
     def _closed_logits(self, batch: Batch, hidden: np.ndarray) -> np.ndarray:

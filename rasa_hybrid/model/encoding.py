@@ -288,12 +288,6 @@ class Encoder:
         tracked.last_actions = turn.actions
         return late
 
-    def reject(self, tracked: Tracked, slot: str, value: str) -> None:
-        """A validator rejected a value: it is not proposed again until the user says it again."""
-        position = self.ontology.position(slot)
-        if position >= 0:
-            tracked.rejected.add((position, tracked.cell(position, self.ontology.canonical(position, value))))
-
     def _encode_utterance(self, text: str, intent: Optional[str], entities: Tuple) -> EncodedUtterance:
         tokens = tokenize(text, self.ontology.language, self.ontology.splitter)[:_MOST_TOKENS]
         intents = self.vocabulary.intents
@@ -391,6 +385,9 @@ class Encoder:
         slot = self.ontology.position(override.slot)
         if slot < 0:
             return []
+        if override.rejects is not None:
+            refused = tracked.cell(slot, self.ontology.canonical(slot, override.rejects))
+            tracked.rejected.add((slot, refused))
         return [(slot, tracked.cell(slot, self.ontology.canonical(slot, override.value)))]
 
     def _labels(self, tracked: Tracked, turn: Turn) -> List[int]:

@@ -148,6 +148,8 @@ class JointModel(tf.Module):
         """P(l_k^m) `[B, T, M, C]` of eq. 2, before and after what others set."""
         p = self.parameters
         shape = tf.shape(batch["cell_mask"])
+        if not self.sizes["slots"]:
+            return batch["cell_mask"], batch["cell_mask"]
         if not self.settings.candidates:
             hidden = tf.einsum("bts,msh->btmh", state, p["belief/slot_hidden_kernel"]) + p["belief/slot_hidden_bias"]
             hidden = drop(tf.nn.relu(hidden))

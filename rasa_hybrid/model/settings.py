@@ -62,6 +62,8 @@ class Settings:
     batch_size: int = 32
     #: Most passes over the training dialogues.
     epochs: int = 30
+    #: Updates that training makes at least: small projects are passed over more often than `epochs` says.
+    least_steps: int = 500
     #: Epochs without a better validation loss before training stops; 0: never.
     patience: int = 0
     #: Share of the dialogues that is held out to decide when to stop and which epoch is kept; used with `patience`.
@@ -144,6 +146,7 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "gradient_clip": (0, 1e9),
     "batch_size": (1, 100_000),
     "epochs": (1, 1_000_000),
+    "least_steps": (0, 10_000_000),
     "patience": (0, 1_000_000),
     "validation_fraction": (0, 0.9),
     "belief_loss_weight": (0, 1e6),

@@ -32,6 +32,10 @@ class Found:
         return next((entity for entity in self.entities if entity["id"] not in offered), None)
 
 
+#: Before anything was asked.
+NOTHING = Found((), frozenset())
+
+
 class Catalogue:
     """A knowledge base with all its answers remembered; it must not change meanwhile.
 

@@ -6,16 +6,17 @@ conversation, whoever led it there, which action comes next: the label of imitat
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
 from rasa_hybrid.dialogue import LISTEN, DialogueAct, ResultSummary, SystemAction, Utterance
 from rasa_hybrid.simulation.agents import AgentTurn, certain
-from rasa_hybrid.simulation.catalogue import Catalogue, Entity, Found
-from rasa_hybrid.simulation.flow import SystemFlow, action, state_features
+from rasa_hybrid.simulation.catalogue import NOTHING, Catalogue, Entity, Found
+from rasa_hybrid.simulation.flow import SystemFlow, decided
 from rasa_hybrid.simulation.side_effects import SideEffects
 
 #: Actions after which the user is expected to answer something definite.
 _QUESTIONS = ("request", "select", "offer", "confirm")
+_Perform = Callable[[int, str, Optional[Entity]], Dict[str, str]]
 
 
 def track(goal: Mapping[str, str], acts: Sequence[DialogueAct]) -> Dict[str, str]:
@@ -41,9 +42,9 @@ class _Conversation:
         summary: of this turn.
         offered: ids of all entities offered so far.
         current: the entity whose offer stands.
-        question: role and slot of the system's last question, "" if it has not asked anything.
-        question_action: its name.
-        slots: set by side effects.
+        question: role of the system's last question, "" if it has not asked anything.
+        question_action: the action that asked it.
+        finished: whether the user was told that all is done.
         heard: act names of this turn's utterance.
         asked_for: slot of which the user wants to know the values.
         told: whether the utterance told or took back a value.
@@ -51,14 +52,14 @@ class _Conversation:
     """
 
     goal: Dict[str, str] = field(default_factory=dict)
-    found: Optional[Found] = None
+    found: Found = NOTHING
     summary: ResultSummary = ResultSummary()
     offered: List[str] = field(default_factory=list)
     current: Optional[Entity] = None
-    question: Tuple[str, str] = ("", "")
+    question: str = ""
     question_action: str = ""
-    slots: Dict[str, str] = field(default_factory=dict)
-    heard: frozenset = frozenset()
+    finished: bool = False
+    heard: FrozenSet[str] = frozenset()
     asked_for: Optional[str] = None
     told: bool = False
     changed: bool = False
@@ -75,9 +76,10 @@ class Expert:
     As an agent it has `begin` and `respond`. To label somebody else's conversations:
 
         expert.begin(count)
-        goal = expert.hear(i, utterance)                       # label of the belief
-        name = expert.next_action(i, taken)                    # label of the next decision, LISTEN at the end
-        expert.executed(i, actions, offered, slots)            # what was really done
+        goal = expert.hear(i, utterance)                # label of the belief
+        actions = expert.advise(i)                      # what it would do in this turn
+        name = expert.next_action(i, taken, slots)      # the next decision after `taken`, LISTEN at the end
+        expert.executed(i, turn)                        # what was really done
     """
 
     def __init__(self, flow: SystemFlow, catalogue: Catalogue, side_effects: SideEffects) -> None:
@@ -95,29 +97,30 @@ class Expert:
 
     def _respond(self, i: int, utterance: Utterance) -> AgentTurn:
         goal = self.hear(i, utterance)
-        summary = self._conversations[i].summary
-        actions, offered, slots = self._act(i)
-        self.executed(i, actions, offered, slots)
-        return AgentTurn(certain(goal, self._slots), summary, actions, offered, (1.0,) * (len(actions) + 1))
+        actions, offered = self._act(i, self.side_effects.perform)
+        turn = AgentTurn(
+            certain(goal, self._slots), self._conversations[i].summary, actions, offered, (1.0,) * (len(actions) + 1)
+        )
+        self.executed(i, turn)
+        return turn
 
     def advise(self, i: int) -> Tuple[SystemAction, ...]:
-        """The whole turn that the expert would take now, without taking it; `hear` comes first."""
-        return self._act(i)[0]
+        """The turn that the expert would take now; nothing is done. `hear` comes first."""
+        return self._act(i, self.side_effects.foresee)[0]
 
-    def _act(self, i: int) -> Tuple[Tuple[SystemAction, ...], Optional[Entity], Dict[str, str]]:
+    def _act(self, i: int, perform: _Perform) -> Tuple[Tuple[SystemAction, ...], Optional[Entity]]:
         conversation = self._conversations[i]
         taken: List[SystemAction] = []
         offered, standing = None, conversation.current
-        slots = dict(conversation.slots)
+        slots = self.side_effects.slots(i)
         while True:
             name = self.next_action(i, taken, slots)
             if name == LISTEN:
-                return tuple(taken), offered, slots
+                return tuple(taken), offered
             if name == self.flow.offer:
-                offered = standing = self._to_offer(conversation)
-            decided = action(name, self.flow, conversation.goal, standing, self.catalogue, slots)
-            taken.append(decided)
-            slots.update(self.side_effects.perform(i, name, standing))
+                offered = standing = self._to_offer(conversation, taken)
+            taken.append(decided(name, self.flow, conversation.goal, standing, self.catalogue, slots))
+            slots.update(perform(i, name, standing))
 
     def hear(self, i: int, utterance: Utterance) -> Dict[str, str]:
         """Takes in what the user said.
@@ -126,24 +129,26 @@ class Expert:
             The goal expressed so far.
         """
         conversation = self._conversations[i]
-        acts = utterance.acts
-        before = conversation.goal
+        acts, before = utterance.acts, conversation.goal
         conversation.goal = goal = track(before, acts)
         conversation.changed = goal != before
-        conversation.heard = heard = frozenset(act.act for act in acts)
+        conversation.heard = heard = frozenset([act.act for act in acts])
         conversation.told = any(act.slot is not None and act.act in ("inform", "negate") for act in acts)
         conversation.asked_for = next((act.slot for act in acts if act.act == "request"), None)
-        conversation.found = found = self.catalogue.find(goal)
+        if conversation.changed or conversation.found is NOTHING:
+            conversation.found = self.catalogue.find(goal)
+        found, current = conversation.found, conversation.current
         conversation.summary = found.summary(conversation.offered)
-        current = conversation.current
-        refused = "negate" in heard and not conversation.told and conversation.question[0] in ("offer", "confirm")
+        refused = "negate" in heard and not conversation.told and conversation.question in ("offer", "confirm")
         if current is not None and (refused or current["id"] not in found.ids):
             conversation.current = None
         return goal
 
-    def next_action(
-        self, i: int, taken: Sequence[SystemAction], slots: Optional[Mapping[str, str]] = None
-    ) -> str:
+    def summary(self, i: int) -> ResultSummary:
+        """What the knowledge base answers to the goal expressed so far."""
+        return self._conversations[i].summary
+
+    def next_action(self, i: int, taken: Sequence[SystemAction], slots: Mapping[str, str]) -> str:
         """The action that is right now.
 
         Args:
@@ -156,7 +161,7 @@ class Expert:
         """
         conversation = self._conversations[i]
         if taken:
-            return self._further_action(conversation, taken, dict(slots or conversation.slots))
+            return self._further_action(conversation, taken, slots)
         flow, plain, heard = self.flow, self.flow.plain, conversation.heard
         if "cancel" in heard:
             return plain["cancelled"]
@@ -166,68 +171,63 @@ class Expert:
             return plain["cannot_help"]
         if "repeat" in heard and conversation.question_action:
             return conversation.question_action
-        if self._completed(conversation):
+        if conversation.finished:
             return plain["good_bye"]
         if conversation.asked_for in flow.select:
-            others = {s: v for s, v in conversation.goal.items() if s != conversation.asked_for}
-            found = self.catalogue.find(others)
-            return flow.select[conversation.asked_for] if found.entities else plain["no_match"]
+            return self._answer_what_there_is(conversation, str(conversation.asked_for))
         if heard <= {"greeting"} and not conversation.goal:
             return plain["greet"]
-        assert conversation.found is not None
         if not conversation.found.entities:
             return plain["no_match"]
         missing = next((slot for slot in flow.request if slot not in conversation.goal), None)
         if missing is not None:
             return flow.request[missing]
         if conversation.current is not None:
-            if conversation.question[0] == "confirm" and "affirm" in heard and not conversation.changed:
+            if conversation.question == "confirm" and "affirm" in heard and not conversation.changed:
                 return flow.completion.action if flow.completion else plain["success"]
             return flow.confirm
-        return flow.offer if self._to_offer(conversation) is not None else plain["no_match"]
+        return flow.offer if self._to_offer(conversation, taken) is not None else plain["no_match"]
+
+    def _answer_what_there_is(self, conversation: _Conversation, slot: str) -> str:
+        others = {s: value for s, value in conversation.goal.items() if s != slot}
+        return self.flow.select[slot] if self.catalogue.find(others).entities else self.flow.plain["no_match"]
 
     def _further_action(
         self, conversation: _Conversation, taken: Sequence[SystemAction], slots: Mapping[str, str]
     ) -> str:
         """What follows an action in the same turn."""
         flow, last = self.flow, taken[-1].name
-        completion = flow.completion
-        if completion is not None and last == completion.action:
-            return completion.outcomes.get(slots.get(completion.slot, ""), LISTEN)
+        if flow.completion is not None and last == flow.completion.action:
+            return flow.completion.outcomes.get(slots.get(flow.completion.slot, ""), LISTEN)
         role = flow.role(last)[0]
-        if role == "outcome":
-            return flow.offer if conversation.found and conversation.found.next_offer(conversation.offered) else LISTEN
-        if role == "cannot_help" and len(taken) == 1 and conversation.question[0] in ("request", "confirm"):
+        if role == "outcome" and self._to_offer(conversation, taken) is not None:
+            return flow.offer
+        if role == "cannot_help" and len(taken) == 1 and conversation.question in ("request", "confirm"):
             return conversation.question_action
         return LISTEN
 
-    def _completed(self, conversation: _Conversation) -> bool:
-        if self.flow.completion is None:
-            return conversation.slots.get("") == "done"
-        return conversation.slots.get(self.flow.completion.slot) == self.flow.completion.done
-
-    def _to_offer(self, conversation: _Conversation) -> Optional[Entity]:
-        """The offer that stands, else the next one."""
-        if conversation.current is not None and not self._failed(conversation):
+    def _to_offer(self, conversation: _Conversation, taken: Sequence[SystemAction]) -> Optional[Entity]:
+        """The offer that stands (unless it has just failed), else the next one."""
+        if conversation.current is not None and not taken:
             return conversation.current
-        return conversation.found.next_offer(conversation.offered) if conversation.found is not None else None
+        return conversation.found.next_offer(conversation.offered)
 
-    def _failed(self, conversation: _Conversation) -> bool:
-        return False
-
-    def executed(
-        self,
-        i: int,
-        actions: Sequence[SystemAction],
-        offered: Optional[Mapping[str, str]],
-        slots: Mapping[str, str],
-    ) -> None:
-        """Takes note of what the system did in this turn.
-
-        Args:
-            i: the conversation.
-            actions: in order.
-            offered: the entity that was offered, None if none was.
-            slots: slots that side effects have set so far.
-        """
-        raise NotImplementedError
+    def executed(self, i: int, turn: AgentTurn) -> None:
+        """Takes note of what the system did in this turn."""
+        conversation, flow = self._conversations[i], self.flow
+        slots = self.side_effects.slots(i)
+        for done in turn.actions:
+            role = flow.role(done.name)[0]
+            if role == "offer":
+                conversation.current = turn.offered
+                if turn.offered is not None and turn.offered["id"] not in conversation.offered:
+                    conversation.offered.append(turn.offered["id"])
+            elif role == "complete" and flow.completion is not None:
+                if slots.get(flow.completion.slot) != flow.completion.done:
+                    conversation.current = None
+            elif role == "success":
+                conversation.finished = True
+            if role in _QUESTIONS:
+                conversation.question, conversation.question_action = role, done.name
+            elif role in ("no_match", "greet"):
+                conversation.question, conversation.question_action = "", ""

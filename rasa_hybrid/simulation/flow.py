@@ -128,11 +128,24 @@ def state_features(slots: Mapping[str, str]) -> Tuple[str, ...]:
     return tuple(f"slot:{slot}={value}" for slot, value in sorted(slots.items()))
 
 
-def action(
-    name: str, flow: SystemFlow, goal: Mapping[str, str], offered: Optional[Entity], catalogue: Catalogue,
+def decided(
+    name: str,
+    flow: SystemFlow,
+    goal: Mapping[str, str],
+    offered: Optional[Entity],
+    catalogue: Catalogue,
     slots: Mapping[str, str],
 ) -> SystemAction:
-    """A decision, with its acts and the state it was taken in."""
+    """A decision, with its acts and the state that it was taken in.
+
+    Args:
+        name: the action.
+        flow: of the domain.
+        goal: as tracked.
+        offered: the entity of the offer that stands, None if there is none.
+        catalogue: the knowledge base.
+        slots: what side effects have set.
+    """
     return SystemAction(name, flow.acts(name, goal, offered, catalogue), state_features(slots))
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class GoalSampler:
         blind: how often an alternative is named without knowing whether it exists.
         listed: goals to use; with `share_listed` above 0.
         share_listed: share of dialogues with one of those.
+        listable: slots of which the system can tell the values.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class GoalSampler:
         blind: float = 0.0,
         listed: Sequence[Mapping[str, str]] = (),
         share_listed: float = 0.0,
+        listable: Collection[str] = (),
     ) -> None:
         self.slots = {slot.name: slot for slot in slots}
-        self.catalogue = catalogue
+        self.catalogue, self.listable = catalogue, frozenset(listable)
         self.nothing_matches, self.blind = nothing_matches, blind
         self.listed, self.share_listed = [dict(goal) for goal in listed], share_listed
         columns = frozenset(catalogue.knowledge_base.columns)
@@ -116,7 +118,11 @@ class GoalSampler:
 
     def values(self, slot: str) -> Sequence[str]:
         """All values that users may name for a slot."""
-        return self.slots[slot].values or self.catalogue.values(slot)
+        return self.slots[slot].values or (self.catalogue.values(slot) if slot in self._columns else ())
+
+    def can_vary(self, slot: str) -> bool:
+        """Whether users may name another value for a slot."""
+        return bool(self.slots[slot].values) or slot in self._columns
 
     def misspoken(self, slot: str, value: str, rng: np.random.Generator) -> Optional[str]:
         """Another value that somebody may say by mistake; None if there is none."""

@@ -35,6 +35,7 @@ class Profile:
     patience: int = _parameter(5, "setbacks (asked again, nothing found) after which the user gives up", 1, 100)
     politeness: float = _parameter(0.3, "probability of a greeting, of thanks, and (halved) of a please")
     hesitation: float = _parameter(0.05, "probability a turn of a filler before what is said")
+    lower_case: float = _parameter(0.4, "probability of writing an utterance without capitals")
     misunderstanding: float = _parameter(
         0.02, "probability of misunderstanding a question: half the time the user asks back, else answers another"
     )

@@ -1,7 +1,7 @@
 """What the actions of a bot do to the world, simulated without Rasa: a booking that works or is sold out."""
 from __future__ import annotations
 
-import zlib
+import hashlib
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from rasa_hybrid.simulation.catalogue import Entity
@@ -20,6 +20,7 @@ class SideEffects:
     def __init__(self, flow: SystemFlow) -> None:
         self._completion = flow.completion
         self._keys: List[Tuple[int, int]] = []
+        self._slots: List[Dict[str, str]] = []
         self._done: List[Optional[str]] = []
 
     def begin(self, keys: Sequence[Tuple[int, int]]) -> None:
@@ -29,37 +30,42 @@ class SideEffects:
             keys: seed and index of each dialogue.
         """
         self._keys = list(keys)
+        self._slots = [{} for _ in self._keys]
         self._done = [None] * len(self._keys)
 
-    def outcome(self, conversation: int, entity: Entity) -> str:
-        """What the action would lead to."""
-        assert self._completion is not None
-        seed, index = self._keys[conversation] if conversation < len(self._keys) else (0, conversation)
-        point = zlib.crc32(f"{seed} {index} {entity['id']}".encode()) / 2**32
-        for outcome, chance in self._completion.chances.items():
-            point -= chance
-            if point < 0:
-                return outcome
-        return self._completion.done
-
-    def perform(self, conversation: int, action: str, offered: Optional[Entity]) -> Dict[str, str]:
-        """Carries out an action of a conversation.
+    def foresee(self, conversation: int, action: str, offered: Optional[Entity]) -> Dict[str, str]:
+        """The slots that an action would set, empty for actions without side effects.
 
         Args:
             conversation: its position in the batch.
             action: any action.
             offered: the entity of the offer that stands; without one nothing can be completed.
-
-        Returns:
-            The slots that the action sets, empty for actions without side effects.
         """
         if self._completion is None or action != self._completion.action or offered is None:
             return {}
-        outcome = self.outcome(conversation, offered)
-        if outcome == self._completion.done and conversation < len(self._done):
-            self._done[conversation] = offered["id"]
-        return {self._completion.slot: outcome}
+        seed, index = self._keys[conversation]
+        digest = hashlib.blake2b(f"{seed} {index} {offered['id']}".encode(), digest_size=4).digest()
+        point = int.from_bytes(digest, "big") / 2**32
+        for outcome, chance in self._completion.chances.items():
+            point -= chance
+            if point < 0:
+                return {self._completion.slot: outcome}
+        return {self._completion.slot: self._completion.done}
+
+    def perform(self, conversation: int, action: str, offered: Optional[Entity]) -> Dict[str, str]:
+        """Carries out an action and returns the slots that it sets; arguments as for `foresee`."""
+        changes = self.foresee(conversation, action, offered)
+        if changes:
+            self._slots[conversation].update(changes)
+            if self._completion is not None and offered is not None:
+                if changes[self._completion.slot] == self._completion.done:
+                    self._done[conversation] = offered["id"]
+        return changes
+
+    def slots(self, conversation: int) -> Dict[str, str]:
+        """What side effects have set in a conversation so far (a copy)."""
+        return dict(self._slots[conversation])
 
     def completed(self, conversation: int) -> Optional[str]:
-        """Id of the entity for which the conversation's side effect happened, None if it didn't."""
-        return self._done[conversation] if conversation < len(self._done) else None
+        """Id of the entity for which the side effect happened, None if it didn't."""
+        return self._done[conversation]

@@ -10,8 +10,9 @@
 
 A key names the acts (joined by " + ") and, with `after`, a system act that has to come right before; `*` stands for any
 goal slot. Every line below it is one template. `{slot}` is replaced by one of the ways to say the value, `{slot:plain}`
-by one that fits everywhere, `{slot:wrong}` by the value that the speaker takes back. Acts for which there is no template
-together are said one after the other.
+by one that fits everywhere, `{slot:wrong}` by the value that the speaker takes back. `{slot:many}` keeps the template
+from being used when the value is 1, and `{slot?ticket|tickets}` is a word that agrees with it. Acts for which there is
+no template together are said one after the other.
 """
 from __future__ import annotations
 
@@ -138,11 +139,13 @@ class Template:
         text: as it stands in the file, with `{slot}`s.
         pieces: the same, split at the slots.
         line: where it stands; 0 if not in a file of ours.
+        many: slots for which it can't be said when the value is 1.
     """
 
     text: str
     pieces: Tuple[Piece, ...]
     line: int = 0
+    many: Tuple[str, ...] = ()
 
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
@@ -158,11 +161,18 @@ def parse_template(text: str, terms: Signature, line: int = 0) -> Template:
     taken_back = {slot for act, slot, _ in terms if act == "correct"}
     pieces, position, seen, wrong = [], 0, [], set()
     for match in _PLACE.finditer(text):
+        slot, agreement, form = match.group(1).partition("?")
+        if agreement:
+            pieces.append(Piece(text[position : match.start()], slot, "?" + form))
+            position = match.end()
+            if slot not in shown or form.count("|") != 1:
+                raise ValueError(f"{{{match.group(1)}}} has to be like {{slot?ticket|tickets}}")
+            continue
         slot, _, form = match.group(1).partition(":")
         if slot not in shown:
             raise ValueError(f"unknown slot {{{match.group(1)}}}; here: {', '.join(sorted(shown)) or 'none'}")
-        if form not in ("", "plain", "wrong") or (form == "wrong" and slot not in taken_back):
-            raise ValueError(f"{{{match.group(1)}}}: the form has to be plain, or wrong in a template for correct(...)")
+        if form not in ("", "plain", "many", "wrong") or (form == "wrong" and slot not in taken_back):
+            raise ValueError(f"{{{match.group(1)}}}: the form has to be plain, many, or wrong in a template for correct(...)")
         wrong.add(slot) if form == "wrong" else seen.append(slot)
         pieces.append(Piece(text[position : match.start()], slot, form))
         position = match.end()
@@ -176,7 +186,7 @@ def parse_template(text: str, terms: Signature, line: int = 0) -> Template:
     if not text.strip():
         raise ValueError("an empty template")
     pieces.append(Piece(rest, "", ""))
-    return Template(text, tuple(pieces), line)
+    return Template(text, tuple(pieces), line, tuple(piece.slot for piece in pieces if piece.form == "many"))
 
 
 class SurfaceSet:
@@ -287,11 +297,18 @@ class SurfaceSet:
             found = self._candidates[(signature, heard)] = (general, replies)
         return found
 
-    def _pick(self, signature: Signature, heard: Heard, rng: np.random.Generator) -> Optional[Template]:
-        general, replies = self._lookup(signature, heard)
-        if replies and (not general or rng.random() < 0.6):
-            return replies[int(rng.random() * len(replies))]
-        return general[int(rng.random() * len(general))] if general else None
+    def _pick(
+        self, acts: Sequence[DialogueAct], heard: Heard, rng: np.random.Generator
+    ) -> Optional[Template]:
+        general, replies = self._lookup(signature_of(acts), heard)
+        choice = replies if replies and (not general or rng.random() < 0.6) else general
+        if not choice:
+            return None
+        template = choice[int(rng.random() * len(choice))]
+        if template.many and any(act.value == "1" for act in acts if act.slot in template.many):
+            choice = [t for t in (*general, *replies) if not t.many]
+            return choice[int(rng.random() * len(choice))] if choice else None
+        return template
 
     def realise(
         self,
@@ -332,6 +349,9 @@ class SurfaceSet:
                 text += words
                 if not slot:
                     continue
+                if form[:1] == "?":
+                    text += form[1:].split("|")[said[slot] != "1"]
+                    continue
                 value = said[slot] if form != "wrong" else (wrong or {})[slot]
                 forms = spoken[slot].get(value)
                 if forms is None:
@@ -368,8 +388,10 @@ class SurfaceSet:
     ) -> List[Tuple[Template, Dict[str, str], str]]:
         """Templates that together say the acts, each with the values it shows."""
         said = {act.slot: act.value for act in acts if act.slot is not None and act.value is not None}
-        if len(acts) == 1 or rng.random() > 0.15:
-            template = self._pick(signature_of(acts), heard, rng)
+        # Now and then what could be said at once comes in parts; yes and no stay with what follows them.
+        together = len(acts) == 1 or any(act.act in ("affirm", "negate") for act in acts)
+        if together or rng.random() > 0.15:
+            template = self._pick(acts, heard, rng)
             if template is not None:
                 return [(template, said, "act")]
         parts: List[Tuple[Template, Dict[str, str], str]] = []
@@ -386,7 +408,7 @@ class SurfaceSet:
                 kind = "act"
                 while values:
                     for size in range(len(values), 0, -1):
-                        template = self._pick(signature_of(values[:size]), heard, rng)
+                        template = self._pick(values[:size], heard, rng)
                         if template is not None:
                             break
                     else:
@@ -396,9 +418,9 @@ class SurfaceSet:
         return parts
 
     def _single(self, act: DialogueAct, heard: Heard, rng: np.random.Generator) -> Template:
-        template = self._pick(signature_of((act,)), heard, rng)
+        template = self._pick((act,), heard, rng)
         if template is None and act.act == "change":
-            template = self._pick(signature_of((DialogueAct("inform", act.slot, act.value),)), heard, rng)
+            template = self._pick((DialogueAct("inform", act.slot, act.value),), heard, rng)
         if template is None:
             key = format_key(TemplateKey(signature_of((act,)), None))
             raise SimulatorError(f"surface forms {self.name}: no template for {key}")

@@ -1,0 +1,1 @@
+"""What Rasa loads. The only room that imports Rasa."""

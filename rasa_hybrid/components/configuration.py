@@ -1,0 +1,190 @@
+"""The configuration of `HybridPolicy`: its defaults, and what is allowed. Every default stands here once.
+
+Settings of the model and its training are checked by `model.settings`, the rest here; each error is Rasa's
+`InvalidConfigException` and names key, value and what is allowed.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from rasa.core.constants import POLICY_PRIORITY
+from rasa.shared.core.domain import Domain
+from rasa.shared.exceptions import InvalidConfigException
+
+from rasa_hybrid.dialogue import DONTCARE
+from rasa_hybrid.model.settings import PRESETS, Settings, SettingsError
+
+#: Slot types that can be goal slots.
+GOAL_SLOT_TYPES = ("categorical", "text", "bool", "float")
+#: Slots of Rasa's own that are never goal slots by default.
+INTERNAL_SLOTS = frozenset({"requested_slot", "session_started_metadata"})
+
+#: Settings of the model, each of which is a key of the policy too.
+MODEL_SETTINGS = tuple(field.name for field in fields(Settings) if field.name != "preset")
+
+_OWN_DEFAULTS: Dict[str, Any] = {
+    # Policies of higher priority win where confidences are equal; machine-learning policies have 1.
+    POLICY_PRIORITY: 1,
+    # Slots whose values the model tracks; None: all that stories set and that are categorical, text, bool or float.
+    "goal_slots": None,
+    # What a goal slot holds when the user says that anything is fine.
+    "dontcare_value": DONTCARE,
+    # JSONL files of dialogues to train on beside the stories.
+    "corpus": [],
+    # Wordings of a story whose steps name only intents; None: as many as make about 300 dialogues, 20 at most.
+    "wordings_per_story": None,
+    # Where entities come from, see the page on knowledge bases; None: there is none.
+    "knowledge_base": None,
+    # Query with the best hypothesis of each slot (1) or with the n most probable goals.
+    "query_n_best": 1,
+    # Slots that are filled with columns of the entity that is offered: {slot: column}.
+    "offer_slots": {},
+    # Actions that offer the next entity of the result queue.
+    "offer_actions": [],
+    # Alternatives of each slot that are kept in the metadata.
+    "top_k": 5,
+    # Conversations whose state is kept in memory between turns; others are computed again from their events.
+    "cached_conversations": 1000,
+    # The model and its training: `default`, or `liu2018`, the paper's model to the letter.
+    "preset": "default",
+}
+
+#: Settings whose default None means "as the preset says" or, for `pipeline` and `language`, "as the project is".
+PRESET_SETTINGS = frozenset({"pipeline", "language", *(name for preset in PRESETS.values() for name in preset)})
+
+
+def default_configuration() -> Dict[str, Any]:
+    """All keys of the policy with their defaults."""
+    model = Settings()
+    settings = {name: None if name in PRESET_SETTINGS else getattr(model, name) for name in MODEL_SETTINGS}
+    return {**_OWN_DEFAULTS, **settings}
+
+
+@dataclass(frozen=True)
+class PolicyConfiguration:
+    """A checked configuration.
+
+    Args:
+        settings: of the model.
+        goal_slots: as configured, None for the default.
+        base_dir: where relative paths start.
+    """
+
+    settings: Settings
+    goal_slots: Optional[Tuple[str, ...]]
+    dontcare_value: str
+    corpus: Tuple[str, ...]
+    wordings_per_story: Optional[int]
+    knowledge_base: Optional[Mapping[str, Any]]
+    query_n_best: int
+    offer_slots: Mapping[str, str]
+    offer_actions: Tuple[str, ...]
+    top_k: int
+    cached_conversations: int
+
+
+def check_configuration(
+    config: Mapping[str, Any], language: Optional[str] = None, pipeline: bool = False
+) -> PolicyConfiguration:
+    """The configuration of the policy, checked.
+
+    Args:
+        config: the policy's entry in `config.yml`, merged with the defaults or not.
+        language: of the project.
+        pipeline: whether the project has a trained intent classifier of its own.
+
+    Raises:
+        InvalidConfigException: naming key, value and what is allowed.
+    """
+    allowed = {*_OWN_DEFAULTS, *MODEL_SETTINGS}
+    for key in config:
+        if key not in allowed:
+            raise InvalidConfigException(
+                f"HybridPolicy: {key!r} is no setting of this policy; allowed: {', '.join(sorted(allowed))}."
+            )
+    preset = config.get("preset", "default")
+    if preset not in PRESETS:
+        _refuse("preset", preset, f"one of {', '.join(PRESETS)}")
+    chosen = {
+        key: config[key]
+        for key in MODEL_SETTINGS
+        if key in config and not (key in PRESET_SETTINGS and config[key] is None)
+    }
+    chosen = {"language": language or "en", "pipeline": pipeline, **chosen}
+    try:
+        settings = Settings.from_mapping({"preset": preset, **chosen})
+    except SettingsError as error:
+        raise InvalidConfigException(f"HybridPolicy: {error}") from error
+    if settings.embeddings and not Path(settings.embeddings).is_file():
+        _refuse("embeddings", settings.embeddings, "the path of an existing file of word vectors")
+    own = {**_OWN_DEFAULTS, **{key: config[key] for key in _OWN_DEFAULTS if key in config}}
+    corpus = [own["corpus"]] if isinstance(own["corpus"], str) else own["corpus"] or []
+    if not isinstance(corpus, (list, tuple)) or not all(isinstance(path, str) for path in corpus):
+        _refuse("corpus", own["corpus"], "a list of paths of JSONL files")
+    goal_slots = own["goal_slots"]
+    if goal_slots is not None and not _texts(goal_slots):
+        _refuse("goal_slots", goal_slots, "a list of slots")
+    if not isinstance(own["dontcare_value"], str) or not own["dontcare_value"]:
+        _refuse("dontcare_value", own["dontcare_value"], "a text")
+    wordings = own["wordings_per_story"]
+    if wordings is not None and not _whole(wordings, 1, 1000):
+        _refuse("wordings_per_story", wordings, "a whole number from 1 to 1000")
+    if own["knowledge_base"] is not None and not isinstance(own["knowledge_base"], Mapping):
+        _refuse("knowledge_base", own["knowledge_base"], "a mapping with the key `type`")
+    offer_slots = own["offer_slots"] or {}
+    if not isinstance(offer_slots, Mapping) or not all(isinstance(x, str) for p in offer_slots.items() for x in p):
+        _refuse("offer_slots", offer_slots, "a mapping of slots to columns of the knowledge base")
+    if not _texts(own["offer_actions"]):
+        _refuse("offer_actions", own["offer_actions"], "a list of actions")
+    for key, low, high in (("query_n_best", 1, 100), ("top_k", 1, 1000), ("cached_conversations", 1, 10_000_000)):
+        if not _whole(own[key], low, high):
+            _refuse(key, own[key], f"a whole number from {low} to {high}")
+    if not isinstance(own[POLICY_PRIORITY], int) or isinstance(own[POLICY_PRIORITY], bool):
+        _refuse(POLICY_PRIORITY, own[POLICY_PRIORITY], "a whole number")
+    return PolicyConfiguration(
+        settings=settings,
+        goal_slots=tuple(goal_slots) if goal_slots is not None else None,
+        dontcare_value=own["dontcare_value"],
+        corpus=tuple(corpus),
+        wordings_per_story=wordings,
+        knowledge_base=own["knowledge_base"],
+        query_n_best=own["query_n_best"],
+        offer_slots=dict(offer_slots),
+        offer_actions=tuple(own["offer_actions"]),
+        top_k=own["top_k"],
+        cached_conversations=own["cached_conversations"],
+    )
+
+
+def check_domain(configuration: PolicyConfiguration, domain: Domain) -> None:
+    """Checks the slots and actions that a configuration names against the domain.
+
+    Raises:
+        InvalidConfigException: naming the slot or action and those that there are.
+    """
+    slots = {slot.name: slot for slot in domain.slots}
+    for name in configuration.goal_slots or ():
+        if name not in slots:
+            _refuse("goal_slots", name, f"a slot of the domain ({', '.join(sorted(slots))})")
+        if slots[name].type_name not in GOAL_SLOT_TYPES:
+            _refuse("goal_slots", name, f"a slot of type {', '.join(GOAL_SLOT_TYPES)}, not {slots[name].type_name}")
+    for name in configuration.offer_slots:
+        if name not in slots:
+            _refuse("offer_slots", name, f"a slot of the domain ({', '.join(sorted(slots))})")
+    for name in configuration.offer_actions:
+        if name not in domain.action_names_or_texts:
+            _refuse("offer_actions", name, "an action of the domain")
+
+
+def _refuse(key: str, value: Any, allowed: str) -> None:
+    raise InvalidConfigException(f"HybridPolicy: {key}: {value!r} is not allowed; it has to be {allowed}.")
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)
+
+
+def _whole(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high

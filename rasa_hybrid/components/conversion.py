@@ -1,0 +1,573 @@
+"""Rasa's trackers and stories <-> `Dialogue`, the same for training and for live conversations.
+
+A turn begins with `UserUttered` and ends with `action_listen`. Slots that stories set before the first action of a turn
+are the label of the belief; what an action, a form, a rule or a button sets is an override, an input of the tracker.
+Events that our policy wrote itself (metadata `hybrid.source: model`) are not read back in: the belief is computed anew.
+"""
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+
+import numpy as np
+from rasa.shared.core.constants import ACTION_LISTEN_NAME, ACTION_SESSION_START_NAME
+from rasa.shared.core.domain import Domain
+from rasa.shared.core.events import (
+    ActionExecuted,
+    ActiveLoop,
+    AllSlotsReset,
+    SlotSet,
+    UserUttered,
+)
+from rasa.shared.core.slots import (
+    BooleanSlot,
+    CategoricalSlot,
+    FloatSlot,
+    ListSlot,
+    Slot,
+    TextSlot,
+    bool_from_any,
+)
+from rasa.shared.core.trackers import DialogueStateTracker
+from rasa.shared.nlu.training_data.message import Message
+
+from rasa_hybrid.dialogue import (
+    DONTCARE,
+    NONE,
+    Dialogue,
+    DialogueAct,
+    Entity,
+    Hypothesis,
+    Override,
+    ResultSummary,
+    SystemAction,
+    Turn,
+    Utterance,
+)
+
+#: Key of everything that we put into metadata and parse data.
+HYBRID = "hybrid"
+#: Key under which the metadata of a message may carry a recogniser's n-best list.
+ASR_HYPOTHESES = "asr_hypotheses"
+#: Sources of a slot's value as they stand in the metadata of `SlotSet`.
+MODEL, KNOWLEDGE_BASE, TEACHER = "model", "knowledge_base", "teacher"
+
+_PLACEHOLDER = re.compile(r"{\s*(\w+)\s*}")
+
+
+@dataclass(frozen=True)
+class SlotFacts:
+    """What the domain says of a slot.
+
+    Args:
+        kind: Rasa's type name.
+        values: of a categorical slot.
+        influences: whether it influences the conversation.
+        custom: whether nobody but us fills it (its mappings are all `custom` without an action).
+        initial: its initial value.
+    """
+
+    kind: str
+    values: Tuple[str, ...] = ()
+    influences: bool = False
+    custom: bool = True
+    initial: Any = None
+
+
+@dataclass(frozen=True)
+class DomainFacts:
+    """What the conversion needs of a domain, small enough to be kept with the model.
+
+    Args:
+        slots: by name.
+        actions: act type of each action, and the slots that it mentions, each with the slot whose value it says
+            (None: it asks for it).
+        forms: required slots of each form.
+    """
+
+    slots: Mapping[str, SlotFacts]
+    actions: Mapping[str, Tuple[str, Tuple[Tuple[str, Optional[str]], ...]]]
+    forms: Mapping[str, Tuple[str, ...]]
+
+    def acts(self, action: str, values: Mapping[str, Any]) -> Tuple[DialogueAct, ...]:
+        """The acts of an action, filled with the slots' values."""
+        act, mentioned = self.actions.get(action, (act_type(action, ()), ()))
+        acts = []
+        for slot, source in mentioned:
+            if source is None:
+                acts.append(DialogueAct(act, slot))
+            elif values.get(source) is not None:
+                acts.append(DialogueAct(act, slot, self.text(source, values[source])))
+        return tuple(acts) or (DialogueAct(act),)
+
+    def text(self, slot: str, value: Any) -> str:
+        """A slot's value as the model knows it."""
+        kind = self.slots[slot].kind if slot in self.slots else "text"
+        return slot_text(kind, value)
+
+    def feature(self, slot: str, value: Any) -> Optional[str]:
+        """What an influencing slot shows of its value, as Rasa featurizes it; None if nothing."""
+        facts = self.slots.get(slot)
+        if facts is None or not facts.influences or value is None or value == []:
+            return None
+        if facts.kind == "categorical":
+            known = {str(v).lower() for v in facts.values}
+            return f"slot:{slot}={str(value).lower() if str(value).lower() in known else '__other__'}"
+        if facts.kind == "bool":
+            return f"slot:{slot}={str(bool_from_any(value)).lower()}"
+        if facts.kind == "float":
+            try:
+                return f"slot:{slot}={float(value):.1g}"
+            except (TypeError, ValueError):
+                return None
+        return f"slot:{slot}=set" if facts.kind in {"text", "list"} else None
+
+    def to_dict(self) -> Dict[str, Any]:
+        """JSON-able form."""
+        return {
+            "slots": {name: vars(facts) for name, facts in self.slots.items()},
+            "actions": {name: [act, [list(pair) for pair in pairs]] for name, (act, pairs) in self.actions.items()},
+            "forms": {name: list(slots) for name, slots in self.forms.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "DomainFacts":
+        """Inverse of `to_dict`."""
+        return cls(
+            slots={
+                name: SlotFacts(**{**facts, "values": tuple(facts["values"])})
+                for name, facts in record["slots"].items()
+            },
+            actions={
+                name: (act, tuple((slot, source) for slot, source in pairs))
+                for name, (act, pairs) in record["actions"].items()
+            },
+            forms={name: tuple(slots) for name, slots in record["forms"].items()},
+        )
+
+
+def domain_facts(domain: Domain, offer_slots: Optional[Mapping[str, str]] = None) -> DomainFacts:
+    """The facts of a domain.
+
+    Args:
+        domain: of the project.
+        offer_slots: slots that hold a property of the offered entity, and of which goal slot.
+    """
+    offer_slots = offer_slots or {}
+    slots = {}
+    for slot in domain.slots:
+        mappings = slot.mappings or []
+        slots[slot.name] = SlotFacts(
+            kind=_kind(slot),
+            values=tuple(str(v) for v in slot.values if v != "__other__") if isinstance(slot, CategoricalSlot) else (),
+            influences=slot.influence_conversation,
+            custom=all(m.get("type") == "custom" and not m.get("action") for m in mappings),
+            initial=slot.initial_value,
+        )
+    names = [name for name in slots if name not in offer_slots]
+    actions = {}
+    for action in domain.action_names_or_texts:
+        said = _placeholders(domain.responses.get(action, ()))
+        pairs: Dict[str, Optional[str]] = {slot: None for slot in _mentioned(action, names)}
+        for source in said:
+            if source in slots:
+                pairs[offer_slots.get(source, source)] = source
+        actions[action] = (act_type(action, pairs), tuple(sorted(pairs.items())))
+    forms = {name: tuple(form.get("required_slots", ())) for name, form in domain.forms.items()}
+    return DomainFacts(slots, actions, forms)
+
+
+def act_type(action: str, slots: Iterable[str]) -> str:
+    """The dialogue act in an action's name: the name without `utter_` or `action_` and without the slots in it."""
+    name = re.sub(r"^(utter|action)_", "", action)
+    for slot in sorted(slots, key=len, reverse=True):
+        name = re.sub(rf"(^|_){re.escape(slot)}(?=_|$)", "", name)
+    return name.strip("_") or action
+
+
+def slot_text(kind: str, value: Any) -> str:
+    """A slot's value as text: `none` for None, `true`/`false` for bool, no needless decimals for float."""
+    if value is None:
+        return NONE
+    if kind == "bool":
+        return str(bool_from_any(value)).lower()
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{value:g}"
+    return str(value)
+
+
+def slot_value(facts: SlotFacts, text: str, dontcare_value: str) -> Any:
+    """The value that a slot takes for a value of the model.
+
+    Raises:
+        ValueError: if the slot's type can't hold it.
+    """
+    if text == NONE:
+        return None
+    if text == DONTCARE:
+        return dontcare_value
+    if facts.kind == "bool":
+        return text == "true"
+    if facts.kind == "float":
+        return float(text)
+    return text
+
+
+@dataclass
+class Reading:
+    """A tracker as the model sees it.
+
+    Args:
+        dialogue: its turns; the last one may be open.
+        slots: values of all slots now.
+        loop: active loop, None if there is none.
+        open: whether the last turn goes on.
+        offers: (query, entity id) of everything that was offered.
+    """
+
+    dialogue: Dialogue
+    slots: Dict[str, Any]
+    loop: Optional[str]
+    open: bool
+    offers: List[Tuple[Any, str]]
+
+
+class TrackerReader:
+    """Reads trackers.
+
+    Args:
+        facts: of the domain.
+        goal_slots: slots whose values the model tracks.
+        pipeline: whether intents and entities of texts are inputs; else those of live texts are left out, as they are
+            the model's own.
+        dontcare_value: what a slot holds when anything is fine.
+    """
+
+    def __init__(
+        self, facts: DomainFacts, goal_slots: Sequence[str], pipeline: bool, dontcare_value: str = DONTCARE
+    ) -> None:
+        self.facts = facts
+        self.goal_slots = tuple(goal_slots)
+        self._goal_slots = set(goal_slots)
+        self._pipeline = pipeline
+        self._dontcare = dontcare_value
+
+    def live(self, tracker: DialogueStateTracker) -> Reading:
+        """A conversation that goes on."""
+        return self._read(tracker, labelled=False)
+
+    def story(self, tracker: DialogueStateTracker) -> Dialogue:
+        """A story of the training data, with labels."""
+        return self._read(tracker, labelled=True).dialogue
+
+    def context(self, slots: Mapping[str, Any], goal: Mapping[str, str], loop: Optional[str]) -> Tuple[str, ...]:
+        """Features of the state: slots that influence the conversation (goal slots by `goal`), and the active loop."""
+        features = []
+        for name, facts in self.facts.slots.items():
+            if not facts.influences:
+                continue
+            value = slots.get(name)
+            if name in self._goal_slots:
+                value = self._dontcare if goal.get(name) == DONTCARE else goal.get(name)
+            feature = self.facts.feature(name, value)
+            if feature:
+                features.append(feature)
+        if loop:
+            features.append(f"loop:{loop}")
+        return tuple(features)
+
+    def utterance(
+        self, text: Optional[str], parse_data: Mapping[str, Any], metadata: Mapping[str, Any], labelled: bool
+    ) -> Utterance:
+        """What the user said, from a message's text and parse data."""
+        said = text or ""
+        payload = said.startswith("/")
+        intent = (parse_data.get("intent") or {}).get("name")
+        entities = tuple(_entity(entity) for entity in parse_data.get("entities") or ())
+        if said and not payload and not labelled and not self._pipeline:
+            intent, entities = None, ()
+        hypotheses = tuple(
+            Hypothesis(str(h["text"]), float(h.get("confidence", 1.0)))
+            for h in (metadata or {}).get(ASR_HYPOTHESES) or ()
+            if isinstance(h, Mapping) and "text" in h
+        )
+        return Utterance("" if payload else said, hypotheses, intent, entities)
+
+    def _read(self, tracker: DialogueStateTracker, labelled: bool) -> Reading:
+        slots = {name: facts.initial for name, facts in self.facts.slots.items()}
+        turns: List[Turn] = []
+        loop: Optional[str] = None
+        goal: Dict[str, str] = {}
+        offers: List[Tuple[Any, str]] = []
+        turn = _OpenTurn()
+        hidden_overrides: List[Override] = []
+        last_is_open = False
+        for event in tracker.applied_events():
+            if isinstance(event, UserUttered):
+                self._finish(turn, turns, goal, hidden_overrides)
+                user = self.utterance(event.text, event.parse_data or {}, event.metadata or {}, labelled)
+                turn = _OpenTurn(user=user, overrides=hidden_overrides)
+                hidden_overrides = []
+                last_is_open = True
+                self._read_entities(turn, goal, payload=(event.text or "").startswith("/"), labelled=labelled)
+            elif isinstance(event, ActionExecuted):
+                name = event.action_name or event.action_text
+                if name == ACTION_SESSION_START_NAME:
+                    continue
+                turn.settle(goal)
+                context = self.context(slots, goal, loop) if labelled else ()
+                hybrid = (event.metadata or {}).get(HYBRID) or {}
+                if hybrid.get("offered"):
+                    offers.append((hybrid.get("query"), str(hybrid["offered"])))
+                if name == ACTION_LISTEN_NAME:
+                    turn.closing_context = context
+                    last_is_open = False
+                    continue
+                last_is_open = True
+                turn.hidden.append(event.hide_rule_turn)
+                turn.actions.append(SystemAction(name, self.facts.acts(name, slots), context))
+                turn.summary = _summary(hybrid) or turn.summary
+            elif isinstance(event, SlotSet):
+                self._read_slot(event, turn, slots, goal)
+            elif isinstance(event, AllSlotsReset):
+                for slot in self._goal_slots & set(goal):
+                    self._override(turn, slot, NONE, "action", goal)
+                slots.update({name: facts.initial for name, facts in self.facts.slots.items()})
+            elif isinstance(event, ActiveLoop):
+                loop = event.name
+        self._finish(turn, turns, goal, hidden_overrides, keep=last_is_open)
+        dialogue = Dialogue(tracker.sender_id, tuple(turns), complete=not last_is_open)
+        return Reading(dialogue, slots, loop, last_is_open, offers)
+
+    def _read_entities(self, turn: "_OpenTurn", goal: Dict[str, str], payload: bool, labelled: bool) -> None:
+        """Entities that have the name of a goal slot nobody else fills are its value."""
+        assert turn.user is not None
+        for entity in turn.user.entities:
+            for slot in (entity.role, entity.name):
+                if slot in self._goal_slots and self.facts.slots[slot].custom:
+                    value = self._text(slot, entity.value)
+                    if payload:
+                        turn.overrides.append(Override(slot, value, "button"))
+                    if labelled or payload:
+                        goal[slot] = value
+                    break
+
+    def _read_slot(
+        self, event: SlotSet, turn: "_OpenTurn", slots: Dict[str, Any], goal: Dict[str, str]
+    ) -> None:
+        source = ((event.metadata or {}).get(HYBRID) or {}).get("source")
+        before = slots.get(event.key)
+        slots[event.key] = event.value
+        if event.key not in self._goal_slots or source == MODEL:
+            return
+        value = self._text(event.key, event.value)
+        if turn.actions or turn.user is None:
+            rejects = None
+            if value == NONE and before is not None and turn.actions:
+                rejects = self._text(event.key, before)
+            self._override(turn, event.key, value, source or "action", goal, rejects)
+            return
+        if not self.facts.slots[event.key].custom or source:
+            turn.overrides.append(Override(event.key, value, source or "mapping"))
+        # Nobody but us fills a custom slot at this point: it is a story's label, which `rasa test` must not see.
+        _set(goal, event.key, value)
+
+    def _override(
+        self,
+        turn: "_OpenTurn",
+        slot: str,
+        value: str,
+        source: str,
+        goal: Dict[str, str],
+        rejects: Optional[str] = None,
+    ) -> None:
+        turn.settle(goal)
+        turn.overrides.append(Override(slot, value, source, len(turn.actions), rejects))
+        _set(goal, slot, value)
+
+    def _text(self, slot: str, value: Any) -> str:
+        return DONTCARE if value == self._dontcare else self.facts.text(slot, value)
+
+    def _finish(
+        self,
+        turn: "_OpenTurn",
+        turns: List[Turn],
+        goal: Dict[str, str],
+        hidden_overrides: List[Override],
+        keep: bool = False,
+    ) -> None:
+        """Ends a turn. One that only rules took is left out, as Rasa's own policies do; what it set stays."""
+        turn.settle(goal)
+        if turn.hidden and all(turn.hidden) and not keep:
+            hidden_overrides.extend(replace(o, after=0) for o in turn.overrides)
+        elif turn.user is not None or turn.actions or turn.overrides:
+            turns.append(turn.build())
+
+
+class _OpenTurn:
+    """A turn while its events are read."""
+
+    def __init__(self, user: Optional[Utterance] = None, overrides: Sequence[Override] = ()) -> None:
+        self.user = user
+        self.overrides = list(overrides)
+        self.actions: List[SystemAction] = []
+        self.hidden: List[bool] = []
+        self.closing_context: Tuple[str, ...] = ()
+        self.summary: Optional[ResultSummary] = None
+        self._goal: Optional[Dict[str, str]] = None
+
+    def settle(self, goal: Mapping[str, str]) -> None:
+        """The user's side of the turn is over: what is tracked now is its label."""
+        if self._goal is None:
+            self._goal = dict(goal)
+
+    def build(self) -> Turn:
+        return Turn(
+            self.user,
+            self._goal if self.user is not None else None,
+            self.summary or ResultSummary(),
+            tuple(self.overrides),
+            tuple(self.actions),
+            self.closing_context,
+        )
+
+
+class Wordings:
+    """Texts of the NLU examples, to word the steps of stories that only name an intent.
+
+    Args:
+        examples: messages with intent, text and entities.
+    """
+
+    def __init__(self, examples: Iterable[Message]) -> None:
+        self._texts: Dict[Tuple[str, Tuple[str, ...]], List[Utterance]] = defaultdict(list)
+        self._by_intent: Dict[str, List[Utterance]] = defaultdict(list)
+        for message in examples:
+            utterance = utterance_of(message)
+            if utterance is not None and utterance.intent:
+                self._texts[(utterance.intent, _types(utterance.entities))].append(utterance)
+                self._by_intent[utterance.intent].append(utterance)
+
+    def word(self, user: Utterance, rng: np.random.Generator) -> Utterance:
+        """The utterance with a text of the same intent and entity types, its values put into it; unchanged if none."""
+        if user.text or not user.intent:
+            return user
+        texts = self._texts.get((user.intent, _types(user.entities)))
+        if not texts:
+            return user
+        text = texts[int(rng.integers(len(texts)))]
+        return _with_values(text, user.entities)
+
+    def count(self, intent: str) -> int:
+        """Number of examples of an intent."""
+        return len(self._by_intent.get(intent, ()))
+
+    def word_dialogue(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """The dialogue with texts for all steps that have none."""
+        turns = tuple(
+            replace(turn, user=self.word(turn.user, rng)) if turn.user is not None else turn for turn in dialogue.turns
+        )
+        return replace(dialogue, turns=turns)
+
+    def needed(self, dialogue: Dialogue) -> bool:
+        """Whether a step of the dialogue has no text."""
+        return any(turn.user is not None and not turn.user.text and turn.user.intent for turn in dialogue.turns)
+
+
+def utterance_of(message: Message) -> Optional[Utterance]:
+    """An NLU example as an utterance; None if it has no text."""
+    text = message.get("text")
+    if not text or text.startswith("/"):
+        return None
+    entities = tuple(_entity(entity) for entity in message.get("entities") or ())
+    return Utterance(text, intent=message.get("intent"), entities=entities)
+
+
+def story_key(dialogue: Dialogue) -> str:
+    """A text by which stories are sorted, so that their order does not hang on Rasa's random ids."""
+    return repr([(t.user, sorted((t.goal or {}).items()), t.overrides, t.actions) for t in dialogue.turns])
+
+
+def harmonise(dialogue: Dialogue, facts: DomainFacts) -> Dialogue:
+    """A corpus dialogue whose acts are named as the domain's are, so that both sources teach the same thing."""
+    turns = []
+    for turn in dialogue.turns:
+        actions = []
+        for action in turn.actions:
+            if action.name in facts.actions:
+                act = facts.actions[action.name][0]
+                said = tuple(DialogueAct(act, a.slot, a.value) for a in action.acts if a.slot) or (DialogueAct(act),)
+                action = replace(action, acts=said)
+            actions.append(action)
+        turns.append(replace(turn, actions=tuple(actions)))
+    return replace(dialogue, turns=tuple(turns))
+
+
+def _kind(slot: Slot) -> str:
+    for kind in (CategoricalSlot, BooleanSlot, FloatSlot, TextSlot, ListSlot):
+        if isinstance(slot, kind):
+            return kind.type_name
+    return slot.type_name
+
+
+def _placeholders(responses: Iterable[Mapping[str, Any]]) -> Set[str]:
+    return {name for response in responses for name in _PLACEHOLDER.findall(response.get("text") or "")}
+
+
+def _mentioned(action: str, slots: Sequence[str]) -> List[str]:
+    """Slots whose name stands in an action's name, longer names first, no part of it twice."""
+    name, found = f"_{action}_", []
+    for slot in sorted(slots, key=len, reverse=True):
+        if f"_{slot}_" in name:
+            found.append(slot)
+            name = name.replace(f"_{slot}_", "_")
+    return found
+
+
+def _entity(entity: Mapping[str, Any]) -> Entity:
+    return Entity(
+        name=str(entity.get("entity")),
+        value=str(entity.get("value")),
+        start=int(entity["start"]) if entity.get("start") is not None else -1,
+        end=int(entity["end"]) if entity.get("end") is not None else -1,
+        role=entity.get("role"),
+        group=entity.get("group"),
+    )
+
+
+def _types(entities: Iterable[Entity]) -> Tuple[str, ...]:
+    return tuple(sorted(f"{e.name}#{e.role or ''}#{e.group or ''}" for e in entities))
+
+
+def _with_values(text: Utterance, entities: Sequence[Entity]) -> Utterance:
+    """The text with its entities' words replaced by the values that the story names."""
+    wanted: Dict[str, List[Entity]] = defaultdict(list)
+    for entity in entities:
+        wanted[_types([entity])[0]].append(entity)
+    words, labelled, end, length = [], [], 0, 0
+    for spoken in sorted(text.entities, key=lambda e: e.start):
+        meant = wanted[_types([spoken])[0]].pop(0) if wanted[_types([spoken])[0]] else spoken
+        said = text.text[spoken.start : spoken.end] if meant.value in (spoken.value, "None", "") else meant.value
+        before = text.text[end : spoken.start]
+        words += [before, said]
+        start = length + len(before)
+        length = start + len(said)
+        value = meant.value if meant.value not in ("None", "") else spoken.value
+        labelled.append(replace(spoken, value=value, start=start, end=length))
+        end = spoken.end
+    words.append(text.text[end:])
+    return replace(text, text="".join(words), entities=tuple(labelled))
+
+
+def _set(goal: Dict[str, str], slot: str, value: str) -> None:
+    if value == NONE:
+        goal.pop(slot, None)
+    else:
+        goal[slot] = value
+
+
+def _summary(hybrid: Mapping[str, Any]) -> Optional[ResultSummary]:
+    summary = hybrid.get("summary")
+    return ResultSummary(summary.get("matches"), summary.get("remaining")) if summary else None

@@ -1,0 +1,476 @@
+"""`rasa_hybrid.HybridPolicy`: understanding, state tracking and policy as one trained model, in the place of a policy.
+
+Equations 1 to 4 of Liu et al. (2018) live in `rasa_hybrid.model`; this module is their life in Rasa.
+"""
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Text, Tuple
+
+import numpy as np
+from rasa.core.policies.policy import Policy, PolicyPrediction
+from rasa.engine.graph import ExecutionContext
+from rasa.engine.recipes.default_recipe import DefaultV1Recipe
+from rasa.engine.storage.resource import Resource
+from rasa.engine.storage.storage import ModelStorage
+from rasa.nlu.classifiers.classifier import IntentClassifier
+from rasa.shared.core.domain import Domain
+from rasa.shared.core.events import Event, SlotSet
+from rasa.shared.core.generator import TrackerWithCachedStates
+from rasa.shared.core.trackers import DialogueStateTracker
+from rasa.shared.exceptions import InvalidConfigException
+from rasa.shared.nlu.training_data.training_data import TrainingData
+
+import rasa_hybrid
+from rasa_hybrid.components import rasa_internals
+from rasa_hybrid.components.configuration import (
+    GOAL_SLOT_TYPES,
+    INTERNAL_SLOTS,
+    PolicyConfiguration,
+    check_configuration,
+    check_domain,
+    default_configuration,
+)
+from rasa_hybrid.components.conversion import (
+    HYBRID,
+    KNOWLEDGE_BASE,
+    MODEL,
+    DomainFacts,
+    TrackerReader,
+    Wordings,
+    domain_facts,
+    harmonise,
+    slot_value,
+    story_key,
+    utterance_of,
+)
+from rasa_hybrid.components.runtime import Runtime, TurnState
+from rasa_hybrid.components.tokenizer import splitter_of
+from rasa_hybrid.corpora import CorpusError, read_jsonl
+from rasa_hybrid.dialogue import DONTCARE, LISTEN, Dialogue, ResultSummary
+from rasa_hybrid.knowledge import GuardedKnowledgeBase, KnowledgeBaseError, knowledge_base_from_config
+from rasa_hybrid.model import checkpoint
+from rasa_hybrid.model.candidates import SlotValues
+from rasa_hybrid.model.preparation import prepare
+
+logger = logging.getLogger(__name__)
+
+#: Stories are worded so often that there are about so many dialogues.
+_WORDED_DIALOGUES = 300
+_MOST_WORDINGS = 20
+
+
+@DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.POLICY_WITHOUT_END_TO_END_SUPPORT, is_trainable=True)
+class HybridPolicy(Policy):
+    """Tracks the user's goal and chooses the next action with one joint model."""
+
+    @staticmethod
+    def get_default_config() -> Dict[Text, Any]:
+        """Default config (see parent class for full docstring)."""
+        return default_configuration()
+
+    @staticmethod
+    def required_packages() -> List[Text]:
+        """Any extra python dependencies required for this component to run."""
+        return ["tensorflow", "numpy"]
+
+    @classmethod
+    def fingerprint_addon(cls, config: Dict[str, Any]) -> Optional[str]:
+        """What training depends on beside the graph: our code, the corpora, word vectors, the knowledge base's schema."""
+        digest = hashlib.sha256()
+        package = Path(rasa_hybrid.__file__).parent
+        for module in sorted(package.rglob("*.py")):
+            digest.update(module.relative_to(package).as_posix().encode())
+            digest.update(module.read_bytes())
+        configuration = check_configuration({**default_configuration(), **config})
+        for path in (*configuration.corpus, configuration.settings.embeddings):
+            if path is not None:
+                digest.update(Path(path).read_bytes() if Path(path).is_file() else b"missing")
+        if configuration.knowledge_base is not None:
+            digest.update(_knowledge_base(configuration, ()).config_fingerprint().encode())
+        return digest.hexdigest()
+
+    def __init__(
+        self,
+        config: Dict[Text, Any],
+        model_storage: ModelStorage,
+        resource: Resource,
+        execution_context: ExecutionContext,
+        runtime: Optional[Runtime] = None,
+        trained: Optional[Tuple[Any, Mapping[str, np.ndarray]]] = None,
+    ) -> None:
+        """Makes the policy and checks its configuration.
+
+        Raises:
+            InvalidConfigException: if a key is unknown or a value impossible.
+        """
+        super().__init__(config, model_storage, resource, execution_context)
+        self._execution_context = execution_context
+        schema = execution_context.graph_schema
+        self.configuration = check_configuration(config, schema_language(execution_context), _has_classifier(schema))
+        self.runtime = runtime
+        self._trained = trained
+        self._warned_actions = False
+
+    def train(
+        self,
+        training_trackers: List[TrackerWithCachedStates],
+        domain: Domain,
+        training_data: Optional[TrainingData] = None,
+        **kwargs: Any,
+    ) -> Resource:
+        """Trains the joint model on stories, NLU examples and corpora (see parent class for full docstring).
+
+        Args:
+            training_trackers: of stories and rules.
+            domain: of the project.
+            training_data: NLU examples; None in `rasa train core`.
+            **kwargs: of other components.
+
+        Returns:
+            The resource that holds the trained model.
+        """
+        from rasa_hybrid.learning.supervised import SupervisedTrainer
+        from rasa_hybrid.components.progress import epochs_on_stderr
+
+        configuration = self.configuration
+        check_domain(configuration, domain)
+        facts = domain_facts(domain, configuration.offer_slots)
+        trackers = [t for t in training_trackers if not t.is_augmented and not getattr(t, "is_rule_tracker", False)]
+        goal_slots = self._goal_slots(domain, trackers)
+        reader = TrackerReader(facts, goal_slots, configuration.settings.pipeline, configuration.dontcare_value)
+        knowledge_base = self._knowledge_base(goal_slots)
+        examples = training_data.intent_examples if training_data else []
+        wordings = Wordings(examples)
+        stories = self._stories(reader, trackers, wordings, knowledge_base)
+        corpus = [harmonise(dialogue, facts) for dialogue in self._corpus(goal_slots)]
+        dialogues = stories + corpus
+        if not dialogues:
+            raise InvalidConfigException(
+                "HybridPolicy: there is nothing to learn from: the project has no stories "
+                "(rules are not enough), and `corpus` names no dialogues. Write stories or remove the policy."
+            )
+        utterances = [utterance for utterance in map(utterance_of, examples) if utterance is not None]
+        self._warn_about_data(dialogues, goal_slots, wordings, domain, bool(training_data))
+        settings = configuration.settings
+        if self._trained is not None:
+            encoder, weights = self._trained
+            encoder = type(encoder)(replace(settings, preset=encoder.settings.preset), encoder.vocabulary, encoder.ontology)
+        else:
+            listed = _listed_values(facts, goal_slots, training_data, knowledge_base)
+            splitter = splitter_of(self._execution_context)
+            actions = [name for name in domain.action_names_or_texts if _is_own(name)]
+            encoder, weights = prepare(settings, dialogues, utterances, listed, actions, splitter), None
+        trainer = SupervisedTrainer(encoder, weights)
+        with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as progress:
+            trainer.fit(dialogues, utterances, progress)
+        synonyms = {k.lower(): v for k, v in training_data.entity_synonyms.items()} if training_data else {}
+        extra = {"facts": facts.to_dict(), "goal_slots": list(goal_slots), "synonyms": synonyms}
+        with self._model_storage.write_to(self._resource) as path:
+            checkpoint.save(path, encoder, trainer.model.weights(), extra)
+        return self._resource
+
+    def predict_action_probabilities(
+        self,
+        tracker: DialogueStateTracker,
+        domain: Domain,
+        rule_only_data: Optional[Dict[Text, Any]] = None,
+        **kwargs: Any,
+    ) -> PolicyPrediction:
+        """Predicts the next action (see parent class for full docstring).
+
+        The first prediction after a user's message carries the changed belief as `SlotSet` events.
+        """
+        probabilities = self._default_predictions(domain)
+        if self.runtime is None:
+            return self._prediction(probabilities)
+        self.runtime.use_domain(domain)
+        state = self.runtime.turn(tracker)
+        chances = self.runtime.decide(state)
+        indices = {name: i for i, name in enumerate(domain.action_names_or_texts)}
+        for name, chance in zip(self.runtime.actions, chances):
+            if name in indices:
+                probabilities[indices[name]] = float(chance)
+        best = self.runtime.actions[int(np.argmax(chances))]
+        events: List[Event] = []
+        if not state.turn.actions:
+            events += self._belief_events(tracker, state)
+        offered = state.next_offer() if best in self.configuration.offer_actions else None
+        if offered is not None:
+            events += self._offer_events(tracker, offered)
+        return self._prediction(
+            probabilities, events=events, action_metadata={HYBRID: self._metadata(state, best, chances, offered)}
+        )
+
+    @classmethod
+    def load(
+        cls,
+        config: Dict[Text, Any],
+        model_storage: ModelStorage,
+        resource: Resource,
+        execution_context: ExecutionContext,
+        **kwargs: Any,
+    ) -> HybridPolicy:
+        """Loads a trained policy, to predict or to be fine-tuned (see parent class for full docstring)."""
+        policy = cls(config, model_storage, resource, execution_context)
+        if execution_context.is_finetuning:
+            with model_storage.read_from(resource) as path:
+                encoder, weights, _ = checkpoint.load(path, splitter_of(execution_context))
+            policy._trained = (encoder, weights)
+        else:
+            policy.runtime = shared_runtime(model_storage, resource, execution_context, policy.configuration)
+        return policy
+
+    def _goal_slots(self, domain: Domain, trackers: Sequence[DialogueStateTracker]) -> Tuple[str, ...]:
+        """Configured goal slots, or all that stories and corpora set and whose type can be tracked."""
+        if self.configuration.goal_slots is not None:
+            return self.configuration.goal_slots
+        taken = INTERNAL_SLOTS | set(self.configuration.offer_slots)
+        kinds = {slot.name: slot.type_name for slot in domain.slots if slot.type_name in GOAL_SLOT_TYPES}
+        found = {event.key for tracker in trackers for event in tracker.events if isinstance(event, SlotSet)}
+        found |= {slot for dialogue in self._corpus(None) for turn in dialogue.turns for slot in turn.goal or {}}
+        return tuple(sorted(name for name in found if name in kinds and name not in taken))
+
+    def _corpus(self, goal_slots: Optional[Sequence[str]]) -> List[Dialogue]:
+        dialogues: List[Dialogue] = []
+        for path in self.configuration.corpus:
+            try:
+                dialogues.extend(read_jsonl(path))
+            except CorpusError as error:
+                raise InvalidConfigException(f"HybridPolicy: corpus: {error}") from error
+        for dialogue in dialogues if goal_slots is not None else ():
+            for slot in {slot for turn in dialogue.turns for slot in turn.goal or {}} - set(goal_slots or ()):
+                raise InvalidConfigException(
+                    f"HybridPolicy: corpus: dialogue {dialogue.id!r} labels {slot!r}, which is no goal slot of this "
+                    f"project ({', '.join(goal_slots or ()) or 'it has none'})."
+                )
+        return dialogues
+
+    def _knowledge_base(self, goal_slots: Sequence[str]) -> Optional[GuardedKnowledgeBase]:
+        if self.configuration.knowledge_base is None:
+            return None
+        return _knowledge_base(self.configuration, goal_slots)
+
+    def _stories(
+        self,
+        reader: TrackerReader,
+        trackers: Sequence[DialogueStateTracker],
+        wordings: Wordings,
+        knowledge_base: Optional[GuardedKnowledgeBase],
+    ) -> List[Dialogue]:
+        """Stories as labelled dialogues, those whose steps only name intents in several wordings."""
+        stories = {story_key(story): story for story in map(reader.story, trackers) if story.turns}
+        ordered = [stories[key] for key in sorted(stories)]
+        if knowledge_base is not None:
+            ordered = [self._with_summaries(story, knowledge_base) for story in ordered]
+        rng = np.random.default_rng(self.configuration.settings.seed)
+        copies = self.configuration.wordings_per_story or min(
+            _MOST_WORDINGS, max(1, round(_WORDED_DIALOGUES / max(len(ordered), 1)))
+        )
+        worded = []
+        for story in ordered:
+            count = copies if wordings.needed(story) else 1
+            worded += [wordings.word_dialogue(story, rng) for _ in range(count)]
+        return worded
+
+    def _with_summaries(self, story: Dialogue, knowledge_base: GuardedKnowledgeBase) -> Dialogue:
+        """Asks the knowledge base with the labelled goal of each turn, and counts what the story has offered."""
+        offers: Counter = Counter()
+        turns = []
+        for turn in story.turns:
+            result = knowledge_base.query(turn.goal or {})
+            asked = tuple(sorted(result.query.items()))
+            if result.entities is not None:
+                matches = len(result.entities)
+                turn = replace(turn, summary=ResultSummary(matches, max(0, matches - offers[asked])))
+            offers[asked] += sum(action.name in self.configuration.offer_actions for action in turn.actions)
+            turns.append(turn)
+        return replace(story, turns=tuple(turns))
+
+    def _warn_about_data(
+        self,
+        dialogues: Sequence[Dialogue],
+        goal_slots: Sequence[str],
+        wordings: Wordings,
+        domain: Domain,
+        has_examples: bool,
+    ) -> None:
+        """Warnings about what can't be learnt from the data."""
+        labelled = {slot for dialogue in dialogues for turn in dialogue.turns for slot in turn.goal or {}}
+        for slot in sorted(set(goal_slots) - labelled):
+            logger.warning(f"HybridPolicy: no story and no corpus sets the goal slot {slot!r}: it can't be learnt.")
+        used = {
+            turn.user.intent
+            for dialogue in dialogues
+            for turn in dialogue.turns
+            if turn.user is not None and turn.user.intent and not turn.user.text
+        }
+        for intent in sorted(used) if has_examples else ():
+            if not wordings.count(intent):
+                logger.warning(
+                    f"HybridPolicy: a story uses the intent {intent!r}, of which nlu.yml has no example, without a text "
+                    "of its own: what users say there can't be learnt."
+                )
+
+    def _belief_events(self, tracker: DialogueStateTracker, state: TurnState) -> List[Event]:
+        """The changed belief as slots: those that nobody else fills, or that the configuration names."""
+        assert self.runtime is not None
+        facts, events = self.runtime.facts, []
+        required = set(facts.forms.get(state.reading.loop or "", ()))
+        for slot in self.runtime.goal_slots:
+            slot_facts = facts.slots.get(slot)
+            if slot_facts is None or slot in required:
+                continue
+            if not slot_facts.custom and self.configuration.goal_slots is None:
+                continue
+            best = state.belief.best(slot)
+            held = tracker.get_slot(slot)
+            dontcare = self.configuration.dontcare_value
+            if best == (DONTCARE if held == dontcare else facts.text(slot, held)):
+                continue
+            try:
+                value = slot_value(slot_facts, best, dontcare)
+            except ValueError:
+                logger.debug(f"The slot {slot!r} can't hold {best!r}.")
+                continue
+            source = {"source": MODEL, "probability": state.belief.probability(slot, best)}
+            events.append(SlotSet(slot, value, metadata={HYBRID: source}))
+        return events
+
+    def _offer_events(self, tracker: DialogueStateTracker, entity: Mapping[str, str]) -> List[Event]:
+        return [
+            SlotSet(slot, entity.get(column), metadata={HYBRID: {"source": KNOWLEDGE_BASE}})
+            for slot, column in self.configuration.offer_slots.items()
+            if tracker.get_slot(slot) != entity.get(column)
+        ]
+
+    def _metadata(
+        self, state: TurnState, action: str, chances: np.ndarray, offered: Optional[Mapping[str, str]]
+    ) -> Dict[str, Any]:
+        """What the tracker keeps of a decision: belief, query, propensity, model."""
+        assert self.runtime is not None
+        metadata: Dict[str, Any] = {
+            "model_id": self.runtime.name,
+            "action": action,
+            "propensity": float(chances.max()),
+            "sampled": False,
+            "belief": state.belief.top(self.configuration.top_k),
+        }
+        if state.query is not None:
+            metadata["query"] = dict(state.query)
+            metadata["summary"] = {"matches": state.summary.matches, "remaining": state.summary.remaining}
+        if offered is not None:
+            metadata["offered"] = offered["id"]
+        return metadata
+
+
+#: Runtimes by the directory that they were loaded from, so that policy and NLU share one model.
+_RUNTIMES: Dict[str, Runtime] = {}
+
+
+def shared_runtime(
+    model_storage: ModelStorage,
+    resource: Resource,
+    execution_context: ExecutionContext,
+    configuration: PolicyConfiguration,
+) -> Runtime:
+    """The runtime of a trained policy, the same one for every component of a loaded model."""
+    with model_storage.read_from(resource) as path:
+        key = str(path)
+        if key not in _RUNTIMES:
+            encoder, weights, extra = checkpoint.load(path, splitter_of(execution_context))
+            goal_slots = tuple(extra["goal_slots"])
+            knowledge_base = None
+            if configuration.knowledge_base is not None:
+                knowledge_base = _knowledge_base(configuration, goal_slots, must_answer=False)
+            runtime = Runtime(
+                encoder,
+                weights,
+                DomainFacts.from_dict(extra["facts"]),
+                goal_slots,
+                configuration,
+                knowledge_base,
+                execution_context.model_id or "",
+                extra.get("synonyms"),
+            )
+            _RUNTIMES.clear()  # directories of earlier loads are gone
+            _RUNTIMES[key] = runtime
+        return _RUNTIMES[key]
+
+
+def schema_language(execution_context: ExecutionContext) -> Optional[str]:
+    """The project's language, as far as the graph tells it."""
+    for node in execution_context.graph_schema.nodes.values():
+        language = node.config.get("language") if node.config else None
+        if isinstance(language, str):
+            return language
+    return None
+
+
+def _has_classifier(schema: Any) -> bool:
+    """Whether a pipeline predicts intents apart from our model."""
+    from rasa_hybrid.components.nlu import HybridNLU
+
+    return any(
+        isinstance(node.uses, type) and issubclass(node.uses, IntentClassifier) and not issubclass(node.uses, HybridNLU)
+        for node in schema.nodes.values()
+    )
+
+
+def _knowledge_base(
+    configuration: PolicyConfiguration, goal_slots: Sequence[str], must_answer: bool = True
+) -> GuardedKnowledgeBase:
+    assert configuration.knowledge_base is not None
+    try:
+        return knowledge_base_from_config(
+            configuration.knowledge_base,
+            language=configuration.settings.language,
+            slots=goal_slots or None,
+            must_answer=must_answer,
+        )
+    except KnowledgeBaseError as error:
+        raise InvalidConfigException(f"HybridPolicy: {error}") from error
+
+
+def _listed_values(
+    facts: DomainFacts,
+    goal_slots: Sequence[str],
+    training_data: Optional[TrainingData],
+    knowledge_base: Optional[GuardedKnowledgeBase],
+) -> Dict[str, SlotValues]:
+    """Values of the goal slots: domain, lookup tables and synonyms of nlu.yml, knowledge base."""
+    synonyms = dict(training_data.entity_synonyms) if training_data else {}
+    tables = {table["name"]: table["elements"] for table in training_data.lookup_tables} if training_data else {}
+    examples = training_data.entity_examples if training_data else []
+    listed = {}
+    for slot in goal_slots:
+        slot_facts = facts.slots[slot]
+        values: Dict[str, Tuple[str, ...]] = {value: () for value in slot_facts.values}
+        elements = tables.get(slot, ())
+        values.update({str(e): () for e in (elements if isinstance(elements, (list, tuple)) else ())})
+        for example in examples:
+            for entity in example.get("entities") or ():
+                if slot in (entity.get("role"), entity.get("entity")) and slot_facts.kind != "bool":
+                    values.setdefault(str(entity["value"]), ())
+        if knowledge_base is not None and slot in knowledge_base.columns:
+            values.update({value: () for value in knowledge_base.values(slot)})
+        for form, value in sorted(synonyms.items()):
+            if value in values and form != value:
+                values[value] = (*values[value], form)
+        kinds = {"bool": "bool", "float": "number", "text": "list" if values else "open"}
+        listed[slot] = SlotValues(values, kinds.get(slot_facts.kind, "list"))
+    return listed
+
+
+def _is_own(action: str) -> bool:
+    """Whether the policy may choose an action: not Rasa's internal ones that stories never name."""
+    from rasa.shared.core.constants import DEFAULT_ACTION_NAMES
+
+    return action not in DEFAULT_ACTION_NAMES or action == LISTEN
+
+
+rasa_internals.install(HybridPolicy)

@@ -1,0 +1,54 @@
+"""Counts out of counts, and how far they can be trusted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Tuple
+
+#: Two-sided 95 % quantile of the normal distribution.
+_Z95 = 1.959963984540054
+
+
+def wilson_interval(successes: int, trials: int, z: float = _Z95) -> Tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson 1927), 95 % by default.
+
+    Args:
+        successes: between 0 and `trials`.
+        trials: number of independent trials; without any the interval is (0, 1).
+        z: quantile of the normal distribution.
+
+    Returns:
+        Lower and upper bound.
+
+    Raises:
+        ValueError: if the counts are impossible.
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes of {trials} trials are impossible.")
+    if trials == 0:
+        return 0.0, 1.0
+    rate = successes / trials
+    spread = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    centre, scale = rate + z * z / (2 * trials), 1 + z * z / trials
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    high = 1.0 if successes == trials else (centre + spread) / scale
+    return low, high
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """How many of `total` were right."""
+
+    correct: int
+    total: int
+
+    @property
+    def rate(self) -> float:
+        """Share of 1; not a number if there was nothing to count."""
+        return self.correct / self.total if self.total else math.nan
+
+    @property
+    def interval(self) -> Tuple[float, float]:
+        """Wilson's 95 % interval. Turns of one dialogue are not independent, so for them it is somewhat too narrow."""
+        return wilson_interval(self.correct, self.total)

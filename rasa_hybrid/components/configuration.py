@@ -3,6 +3,7 @@
 Settings of the model and its training are checked by `model.settings`, the rest here; each error is Rasa's
 `InvalidConfigException` and names key, value and what is allowed.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
@@ -52,13 +53,17 @@ _OWN_DEFAULTS: Dict[str, Any] = {
 }
 
 #: Settings whose default None means "as the preset says" or, for `pipeline` and `language`, "as the project is".
-PRESET_SETTINGS = frozenset({"pipeline", "language", *(name for preset in PRESETS.values() for name in preset)})
+PRESET_SETTINGS = frozenset(
+    {"pipeline", "language", *(name for preset in PRESETS.values() for name in preset)}
+)
 
 
 def default_configuration() -> Dict[str, Any]:
     """All keys of the policy with their defaults."""
     model = Settings()
-    settings = {name: None if name in PRESET_SETTINGS else getattr(model, name) for name in MODEL_SETTINGS}
+    settings = {
+        name: None if name in PRESET_SETTINGS else getattr(model, name) for name in MODEL_SETTINGS
+    }
     return {**_OWN_DEFAULTS, **settings}
 
 
@@ -134,11 +139,17 @@ def check_configuration(
     if own["knowledge_base"] is not None and not isinstance(own["knowledge_base"], Mapping):
         _refuse("knowledge_base", own["knowledge_base"], "a mapping with the key `type`")
     offer_slots = own["offer_slots"] or {}
-    if not isinstance(offer_slots, Mapping) or not all(isinstance(x, str) for p in offer_slots.items() for x in p):
+    if not isinstance(offer_slots, Mapping) or not all(
+        isinstance(x, str) for p in offer_slots.items() for x in p
+    ):
         _refuse("offer_slots", offer_slots, "a mapping of slots to columns of the knowledge base")
     if not _texts(own["offer_actions"]):
         _refuse("offer_actions", own["offer_actions"], "a list of actions")
-    for key, low, high in (("query_n_best", 1, 100), ("top_k", 1, 1000), ("cached_conversations", 1, 10_000_000)):
+    for key, low, high in (
+        ("query_n_best", 1, 100),
+        ("top_k", 1, 1000),
+        ("cached_conversations", 1, 10_000_000),
+    ):
         if not _whole(own[key], low, high):
             _refuse(key, own[key], f"a whole number from {low} to {high}")
     if not isinstance(own[POLICY_PRIORITY], int) or isinstance(own[POLICY_PRIORITY], bool):
@@ -169,7 +180,11 @@ def check_domain(configuration: PolicyConfiguration, domain: Domain) -> None:
         if name not in slots:
             _refuse("goal_slots", name, f"a slot of the domain ({', '.join(sorted(slots))})")
         if slots[name].type_name not in GOAL_SLOT_TYPES:
-            _refuse("goal_slots", name, f"a slot of type {', '.join(GOAL_SLOT_TYPES)}, not {slots[name].type_name}")
+            _refuse(
+                "goal_slots",
+                name,
+                f"a slot of type {', '.join(GOAL_SLOT_TYPES)}, not {slots[name].type_name}",
+            )
     for name in configuration.offer_slots:
         if name not in slots:
             _refuse("offer_slots", name, f"a slot of the domain ({', '.join(sorted(slots))})")
@@ -179,7 +194,9 @@ def check_domain(configuration: PolicyConfiguration, domain: Domain) -> None:
 
 
 def _refuse(key: str, value: Any, allowed: str) -> None:
-    raise InvalidConfigException(f"HybridPolicy: {key}: {value!r} is not allowed; it has to be {allowed}.")
+    raise InvalidConfigException(
+        f"HybridPolicy: {key}: {value!r} is not allowed; it has to be {allowed}."
+    )
 
 
 def _texts(value: Any) -> bool:

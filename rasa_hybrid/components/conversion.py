@@ -4,6 +4,7 @@ A turn begins with `UserUttered` and ends with `action_listen`. Slots that stori
 are the label of the belief; what an action, a form, a rule or a button sets is an override, an input of the tracker.
 Events that our policy wrote itself (metadata `hybrid.source: model`) are not read back in: the belief is computed anew.
 """
+
 from __future__ import annotations
 
 import re
@@ -114,7 +115,9 @@ class DomainFacts:
             return None
         if facts.kind == "categorical":
             known = {str(v).lower() for v in facts.values}
-            return f"slot:{slot}={str(value).lower() if str(value).lower() in known else '__other__'}"
+            return (
+                f"slot:{slot}={str(value).lower() if str(value).lower() in known else '__other__'}"
+            )
         if facts.kind == "bool":
             return f"slot:{slot}={str(bool_from_any(value)).lower()}"
         if facts.kind == "float":
@@ -128,12 +131,15 @@ class DomainFacts:
         """JSON-able form."""
         return {
             "slots": {name: vars(facts) for name, facts in self.slots.items()},
-            "actions": {name: [act, [list(pair) for pair in pairs]] for name, (act, pairs) in self.actions.items()},
+            "actions": {
+                name: [act, [list(pair) for pair in pairs]]
+                for name, (act, pairs) in self.actions.items()
+            },
             "forms": {name: list(slots) for name, slots in self.forms.items()},
         }
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> "DomainFacts":
+    def from_dict(cls, record: Mapping[str, Any]) -> DomainFacts:
         """Inverse of `to_dict`."""
         return cls(
             slots={
@@ -161,7 +167,9 @@ def domain_facts(domain: Domain, offer_slots: Optional[Mapping[str, str]] = None
         mappings = slot.mappings or []
         slots[slot.name] = SlotFacts(
             kind=_kind(slot),
-            values=tuple(str(v) for v in slot.values if v != "__other__") if isinstance(slot, CategoricalSlot) else (),
+            values=tuple(str(v) for v in slot.values if v != "__other__")
+            if isinstance(slot, CategoricalSlot)
+            else (),
             influences=slot.influence_conversation,
             custom=all(m.get("type") == "custom" and not m.get("action") for m in mappings),
             initial=slot.initial_value,
@@ -170,7 +178,7 @@ def domain_facts(domain: Domain, offer_slots: Optional[Mapping[str, str]] = None
     actions = {}
     for action in domain.action_names_or_texts:
         said = _placeholders(domain.responses.get(action, ()))
-        pairs: Dict[str, Optional[str]] = {slot: None for slot in _mentioned(action, names)}
+        pairs: Dict[str, Optional[str]] = dict.fromkeys(_mentioned(action, names))
         for source in said:
             if source in slots:
                 pairs[offer_slots.get(source, source)] = source
@@ -246,7 +254,11 @@ class TrackerReader:
     """
 
     def __init__(
-        self, facts: DomainFacts, goal_slots: Sequence[str], pipeline: bool, dontcare_value: str = DONTCARE
+        self,
+        facts: DomainFacts,
+        goal_slots: Sequence[str],
+        pipeline: bool,
+        dontcare_value: str = DONTCARE,
     ) -> None:
         self.facts = facts
         self.goal_slots = tuple(goal_slots)
@@ -262,7 +274,9 @@ class TrackerReader:
         """A story of the training data, with labels."""
         return self._read(tracker, labelled=True).dialogue
 
-    def context(self, slots: Mapping[str, Any], goal: Mapping[str, str], loop: Optional[str]) -> Tuple[str, ...]:
+    def context(
+        self, slots: Mapping[str, Any], goal: Mapping[str, str], loop: Optional[str]
+    ) -> Tuple[str, ...]:
         """Features of the state: slots that influence the conversation (goal slots by `goal`), and the active loop."""
         features = []
         for name, facts in self.facts.slots.items():
@@ -279,7 +293,11 @@ class TrackerReader:
         return tuple(features)
 
     def utterance(
-        self, text: Optional[str], parse_data: Mapping[str, Any], metadata: Mapping[str, Any], labelled: bool
+        self,
+        text: Optional[str],
+        parse_data: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        labelled: bool,
     ) -> Utterance:
         """What the user said, from a message's text and parse data."""
         said = text or ""
@@ -307,11 +325,15 @@ class TrackerReader:
         for event in tracker.applied_events():
             if isinstance(event, UserUttered):
                 self._finish(turn, turns, goal, hidden_overrides)
-                user = self.utterance(event.text, event.parse_data or {}, event.metadata or {}, labelled)
+                user = self.utterance(
+                    event.text, event.parse_data or {}, event.metadata or {}, labelled
+                )
                 turn = _OpenTurn(user=user, overrides=hidden_overrides)
                 hidden_overrides = []
                 last_is_open = True
-                self._read_entities(turn, goal, payload=(event.text or "").startswith("/"), labelled=labelled)
+                self._read_entities(
+                    turn, goal, payload=(event.text or "").startswith("/"), labelled=labelled
+                )
             elif isinstance(event, ActionExecuted):
                 name = event.action_name or event.action_text
                 if name == ACTION_SESSION_START_NAME:
@@ -341,7 +363,9 @@ class TrackerReader:
         dialogue = Dialogue(tracker.sender_id, tuple(turns), complete=not last_is_open)
         return Reading(dialogue, slots, loop, last_is_open, offers)
 
-    def _read_entities(self, turn: "_OpenTurn", goal: Dict[str, str], payload: bool, labelled: bool) -> None:
+    def _read_entities(
+        self, turn: _OpenTurn, goal: Dict[str, str], payload: bool, labelled: bool
+    ) -> None:
         """Entities that have the name of a goal slot nobody else fills are its value."""
         assert turn.user is not None
         for entity in turn.user.entities:
@@ -355,7 +379,7 @@ class TrackerReader:
                     break
 
     def _read_slot(
-        self, event: SlotSet, turn: "_OpenTurn", slots: Dict[str, Any], goal: Dict[str, str]
+        self, event: SlotSet, turn: _OpenTurn, slots: Dict[str, Any], goal: Dict[str, str]
     ) -> None:
         source = ((event.metadata or {}).get(HYBRID) or {}).get("source")
         before = slots.get(event.key)
@@ -376,7 +400,7 @@ class TrackerReader:
 
     def _override(
         self,
-        turn: "_OpenTurn",
+        turn: _OpenTurn,
         slot: str,
         value: str,
         source: str,
@@ -392,7 +416,7 @@ class TrackerReader:
 
     def _finish(
         self,
-        turn: "_OpenTurn",
+        turn: _OpenTurn,
         turns: List[Turn],
         goal: Dict[str, str],
         hidden_overrides: List[Override],
@@ -409,7 +433,9 @@ class TrackerReader:
 class _OpenTurn:
     """A turn while its events are read."""
 
-    def __init__(self, user: Optional[Utterance] = None, overrides: Sequence[Override] = ()) -> None:
+    def __init__(
+        self, user: Optional[Utterance] = None, overrides: Sequence[Override] = ()
+    ) -> None:
         self.user = user
         self.overrides = list(overrides)
         self.actions: List[SystemAction] = []
@@ -467,13 +493,17 @@ class Wordings:
     def word_dialogue(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """The dialogue with texts for all steps that have none."""
         turns = tuple(
-            replace(turn, user=self.word(turn.user, rng)) if turn.user is not None else turn for turn in dialogue.turns
+            replace(turn, user=self.word(turn.user, rng)) if turn.user is not None else turn
+            for turn in dialogue.turns
         )
         return replace(dialogue, turns=turns)
 
     def needed(self, dialogue: Dialogue) -> bool:
         """Whether a step of the dialogue has no text."""
-        return any(turn.user is not None and not turn.user.text and turn.user.intent for turn in dialogue.turns)
+        return any(
+            turn.user is not None and not turn.user.text and turn.user.intent
+            for turn in dialogue.turns
+        )
 
 
 def utterance_of(message: Message) -> Optional[Utterance]:
@@ -487,7 +517,9 @@ def utterance_of(message: Message) -> Optional[Utterance]:
 
 def story_key(dialogue: Dialogue) -> str:
     """A text by which stories are sorted, so that their order does not hang on Rasa's random ids."""
-    return repr([(t.user, sorted((t.goal or {}).items()), t.overrides, t.actions) for t in dialogue.turns])
+    return repr(
+        [(t.user, sorted((t.goal or {}).items()), t.overrides, t.actions) for t in dialogue.turns]
+    )
 
 
 def harmonise(dialogue: Dialogue, facts: DomainFacts) -> Dialogue:
@@ -498,7 +530,9 @@ def harmonise(dialogue: Dialogue, facts: DomainFacts) -> Dialogue:
         for action in turn.actions:
             if action.name in facts.actions:
                 act = facts.actions[action.name][0]
-                said = tuple(DialogueAct(act, a.slot, a.value) for a in action.acts if a.slot) or (DialogueAct(act),)
+                said = tuple(DialogueAct(act, a.slot, a.value) for a in action.acts if a.slot) or (
+                    DialogueAct(act),
+                )
                 action = replace(action, acts=said)
             actions.append(action)
         turns.append(replace(turn, actions=tuple(actions)))
@@ -513,7 +547,9 @@ def _kind(slot: Slot) -> str:
 
 
 def _placeholders(responses: Iterable[Mapping[str, Any]]) -> Set[str]:
-    return {name for response in responses for name in _PLACEHOLDER.findall(response.get("text") or "")}
+    return {
+        name for response in responses for name in _PLACEHOLDER.findall(response.get("text") or "")
+    }
 
 
 def _mentioned(action: str, slots: Sequence[str]) -> List[str]:
@@ -549,7 +585,11 @@ def _with_values(text: Utterance, entities: Sequence[Entity]) -> Utterance:
     words, labelled, end, length = [], [], 0, 0
     for spoken in sorted(text.entities, key=lambda e: e.start):
         meant = wanted[_types([spoken])[0]].pop(0) if wanted[_types([spoken])[0]] else spoken
-        said = text.text[spoken.start : spoken.end] if meant.value in (spoken.value, "None", "") else meant.value
+        said = (
+            text.text[spoken.start : spoken.end]
+            if meant.value in (spoken.value, "None", "")
+            else meant.value
+        )
         before = text.text[end : spoken.start]
         words += [before, said]
         start = length + len(before)

@@ -3,10 +3,11 @@
 It is not trained: the policy is, and this component shares its model. With the conversation at hand it puts the belief
 of the turn into the parse data, and names an intent and entities, so that rules, forms and `rasa shell nlu` work.
 """
+
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, List, Mapping, Optional, Text, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
@@ -42,14 +43,17 @@ EXTRACTOR_CONFIDENCE = "confidence_entity"
 
 
 @DefaultV1Recipe.register(
-    [DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER, DefaultV1Recipe.ComponentType.ENTITY_EXTRACTOR],
+    [
+        DefaultV1Recipe.ComponentType.INTENT_CLASSIFIER,
+        DefaultV1Recipe.ComponentType.ENTITY_EXTRACTOR,
+    ],
     is_trainable=False,
 )
 class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
     """Adds belief, intent and entities of the joint model to messages."""
 
     @staticmethod
-    def get_default_config() -> Dict[Text, Any]:
+    def get_default_config() -> Dict[str, Any]:
         """Default config (see parent class for full docstring)."""
         return {
             # Add the intent.
@@ -58,7 +62,7 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
             "entities": True,
         }
 
-    def __init__(self, config: Dict[Text, Any], runtime: Optional[Runtime]) -> None:
+    def __init__(self, config: Dict[str, Any], runtime: Optional[Runtime]) -> None:
         """Makes the component.
 
         Args:
@@ -71,7 +75,7 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
     @classmethod
     def create(
         cls,
-        config: Dict[Text, Any],
+        config: Dict[str, Any],
         model_storage: ModelStorage,
         resource: Resource,
         execution_context: ExecutionContext,
@@ -82,7 +86,7 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
     @classmethod
     def load(
         cls,
-        config: Dict[Text, Any],
+        config: Dict[str, Any],
         model_storage: ModelStorage,
         resource: Resource,
         execution_context: ExecutionContext,
@@ -93,17 +97,28 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
         from rasa_hybrid.components.policy import HybridPolicy, schema_language, shared_runtime
 
         for node in execution_context.graph_schema.nodes.values():
-            if isinstance(node.uses, type) and issubclass(node.uses, HybridPolicy) and node.resource is not None:
+            if (
+                isinstance(node.uses, type)
+                and issubclass(node.uses, HybridPolicy)
+                and node.resource is not None
+            ):
                 policy_config = {**node.uses.get_default_config(), **node.config}
-                configuration = check_configuration(policy_config, schema_language(execution_context))
-                return cls(config, shared_runtime(model_storage, node.resource, execution_context, configuration))
+                configuration = check_configuration(
+                    policy_config, schema_language(execution_context)
+                )
+                return cls(
+                    config,
+                    shared_runtime(model_storage, node.resource, execution_context, configuration),
+                )
         logger.warning(
             "HybridNLU: this model has no trained HybridPolicy (it was trained with `rasa train nlu`, or the policy is "
             "missing from config.yml): messages get neither intent nor entities from it."
         )
         return cls(config, None)
 
-    def process(self, messages: List[Message], tracker: Optional[DialogueStateTracker] = None) -> List[Message]:
+    def process(
+        self, messages: List[Message], tracker: Optional[DialogueStateTracker] = None
+    ) -> List[Message]:
         """Adds belief, intent and entities to messages.
 
         Args:
@@ -125,7 +140,9 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
             message.set(HYBRID, self._parse_data(message, text, tracker), add_to_output=True)
         return messages
 
-    def _parse_data(self, message: Message, text: str, tracker: Optional[DialogueStateTracker]) -> Dict[str, Any]:
+    def _parse_data(
+        self, message: Message, text: str, tracker: Optional[DialogueStateTracker]
+    ) -> Dict[str, Any]:
         assert self._runtime is not None
         if tracker is None:
             tracker = DialogueStateTracker("", None)
@@ -177,6 +194,9 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
             ENTITY_ATTRIBUTE_VALUE: value,
             EXTRACTOR_CONFIDENCE: confidence,
         }
-        further: Mapping[str, Optional[str]] = {ENTITY_ATTRIBUTE_ROLE: role, ENTITY_ATTRIBUTE_GROUP: group}
+        further: Mapping[str, Optional[str]] = {
+            ENTITY_ATTRIBUTE_ROLE: role,
+            ENTITY_ATTRIBUTE_GROUP: group,
+        }
         labelled.update({key: value for key, value in further.items() if value})
         return labelled

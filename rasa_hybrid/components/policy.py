@@ -2,6 +2,7 @@
 
 Equations 1 to 4 of Liu et al. (2018) live in `rasa_hybrid.model`; this module is their life in Rasa.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -9,7 +10,7 @@ import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Text, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from rasa.core.policies.policy import Policy, PolicyPrediction
@@ -52,7 +53,11 @@ from rasa_hybrid.components.runtime import Runtime, TurnState
 from rasa_hybrid.components.tokenizer import splitter_of
 from rasa_hybrid.corpora import CorpusError, read_jsonl
 from rasa_hybrid.dialogue import DONTCARE, LISTEN, Dialogue, ResultSummary
-from rasa_hybrid.knowledge import GuardedKnowledgeBase, KnowledgeBaseError, knowledge_base_from_config
+from rasa_hybrid.knowledge import (
+    GuardedKnowledgeBase,
+    KnowledgeBaseError,
+    knowledge_base_from_config,
+)
 from rasa_hybrid.model import checkpoint
 from rasa_hybrid.model.candidates import SlotValues
 from rasa_hybrid.model.preparation import prepare
@@ -64,17 +69,19 @@ _WORDED_DIALOGUES = 300
 _MOST_WORDINGS = 20
 
 
-@DefaultV1Recipe.register(DefaultV1Recipe.ComponentType.POLICY_WITHOUT_END_TO_END_SUPPORT, is_trainable=True)
+@DefaultV1Recipe.register(
+    DefaultV1Recipe.ComponentType.POLICY_WITHOUT_END_TO_END_SUPPORT, is_trainable=True
+)
 class HybridPolicy(Policy):
     """Tracks the user's goal and chooses the next action with one joint model."""
 
     @staticmethod
-    def get_default_config() -> Dict[Text, Any]:
+    def get_default_config() -> Dict[str, Any]:
         """Default config (see parent class for full docstring)."""
         return default_configuration()
 
     @staticmethod
-    def required_packages() -> List[Text]:
+    def required_packages() -> List[str]:
         """Any extra python dependencies required for this component to run."""
         return ["tensorflow", "numpy"]
 
@@ -96,7 +103,7 @@ class HybridPolicy(Policy):
 
     def __init__(
         self,
-        config: Dict[Text, Any],
+        config: Dict[str, Any],
         model_storage: ModelStorage,
         resource: Resource,
         execution_context: ExecutionContext,
@@ -111,7 +118,9 @@ class HybridPolicy(Policy):
         super().__init__(config, model_storage, resource, execution_context)
         self._execution_context = execution_context
         schema = execution_context.graph_schema
-        self.configuration = check_configuration(config, schema_language(execution_context), _has_classifier(schema))
+        self.configuration = check_configuration(
+            config, schema_language(execution_context), _has_classifier(schema)
+        )
         self.runtime = runtime
         self._trained = trained
         self._warned_actions = False
@@ -134,15 +143,21 @@ class HybridPolicy(Policy):
         Returns:
             The resource that holds the trained model.
         """
-        from rasa_hybrid.learning.supervised import SupervisedTrainer
         from rasa_hybrid.components.progress import epochs_on_stderr
+        from rasa_hybrid.learning.supervised import SupervisedTrainer
 
         configuration = self.configuration
         check_domain(configuration, domain)
         facts = domain_facts(domain, configuration.offer_slots)
-        trackers = [t for t in training_trackers if not t.is_augmented and not getattr(t, "is_rule_tracker", False)]
+        trackers = [
+            t
+            for t in training_trackers
+            if not t.is_augmented and not getattr(t, "is_rule_tracker", False)
+        ]
         goal_slots = self._goal_slots(domain, trackers)
-        reader = TrackerReader(facts, goal_slots, configuration.settings.pipeline, configuration.dontcare_value)
+        reader = TrackerReader(
+            facts, goal_slots, configuration.settings.pipeline, configuration.dontcare_value
+        )
         knowledge_base = self._knowledge_base(goal_slots)
         examples = training_data.intent_examples if training_data else []
         wordings = Wordings(examples)
@@ -154,21 +169,34 @@ class HybridPolicy(Policy):
                 "HybridPolicy: there is nothing to learn from: the project has no stories "
                 "(rules are not enough), and `corpus` names no dialogues. Write stories or remove the policy."
             )
-        utterances = [utterance for utterance in map(utterance_of, examples) if utterance is not None]
+        utterances = [
+            utterance for utterance in map(utterance_of, examples) if utterance is not None
+        ]
         self._warn_about_data(dialogues, goal_slots, wordings, domain, bool(training_data))
         settings = configuration.settings
         if self._trained is not None:
             encoder, weights = self._trained
-            encoder = type(encoder)(replace(settings, preset=encoder.settings.preset), encoder.vocabulary, encoder.ontology)
+            encoder = type(encoder)(
+                replace(settings, preset=encoder.settings.preset),
+                encoder.vocabulary,
+                encoder.ontology,
+            )
         else:
             listed = _listed_values(facts, goal_slots, training_data, knowledge_base)
             splitter = splitter_of(self._execution_context)
             actions = [name for name in domain.action_names_or_texts if _is_own(name)]
-            encoder, weights = prepare(settings, dialogues, utterances, listed, actions, splitter), None
+            encoder, weights = (
+                prepare(settings, dialogues, utterances, listed, actions, splitter),
+                None,
+            )
         trainer = SupervisedTrainer(encoder, weights)
         with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as progress:
             trainer.fit(dialogues, utterances, progress)
-        synonyms = {k.lower(): v for k, v in training_data.entity_synonyms.items()} if training_data else {}
+        synonyms = (
+            {k.lower(): v for k, v in training_data.entity_synonyms.items()}
+            if training_data
+            else {}
+        )
         extra = {"facts": facts.to_dict(), "goal_slots": list(goal_slots), "synonyms": synonyms}
         with self._model_storage.write_to(self._resource) as path:
             checkpoint.save(path, encoder, trainer.model.weights(), extra)
@@ -178,7 +206,7 @@ class HybridPolicy(Policy):
         self,
         tracker: DialogueStateTracker,
         domain: Domain,
-        rule_only_data: Optional[Dict[Text, Any]] = None,
+        rule_only_data: Optional[Dict[str, Any]] = None,
         **kwargs: Any,
     ) -> PolicyPrediction:
         """Predicts the next action (see parent class for full docstring).
@@ -203,13 +231,15 @@ class HybridPolicy(Policy):
         if offered is not None:
             events += self._offer_events(tracker, offered)
         return self._prediction(
-            probabilities, events=events, action_metadata={HYBRID: self._metadata(state, best, chances, offered)}
+            probabilities,
+            events=events,
+            action_metadata={HYBRID: self._metadata(state, best, chances, offered)},
         )
 
     @classmethod
     def load(
         cls,
-        config: Dict[Text, Any],
+        config: Dict[str, Any],
         model_storage: ModelStorage,
         resource: Resource,
         execution_context: ExecutionContext,
@@ -222,17 +252,33 @@ class HybridPolicy(Policy):
                 encoder, weights, _ = checkpoint.load(path, splitter_of(execution_context))
             policy._trained = (encoder, weights)
         else:
-            policy.runtime = shared_runtime(model_storage, resource, execution_context, policy.configuration)
+            policy.runtime = shared_runtime(
+                model_storage, resource, execution_context, policy.configuration
+            )
         return policy
 
-    def _goal_slots(self, domain: Domain, trackers: Sequence[DialogueStateTracker]) -> Tuple[str, ...]:
+    def _goal_slots(
+        self, domain: Domain, trackers: Sequence[DialogueStateTracker]
+    ) -> Tuple[str, ...]:
         """Configured goal slots, or all that stories and corpora set and whose type can be tracked."""
         if self.configuration.goal_slots is not None:
             return self.configuration.goal_slots
         taken = INTERNAL_SLOTS | set(self.configuration.offer_slots)
-        kinds = {slot.name: slot.type_name for slot in domain.slots if slot.type_name in GOAL_SLOT_TYPES}
-        found = {event.key for tracker in trackers for event in tracker.events if isinstance(event, SlotSet)}
-        found |= {slot for dialogue in self._corpus(None) for turn in dialogue.turns for slot in turn.goal or {}}
+        kinds = {
+            slot.name: slot.type_name for slot in domain.slots if slot.type_name in GOAL_SLOT_TYPES
+        }
+        found = {
+            event.key
+            for tracker in trackers
+            for event in tracker.events
+            if isinstance(event, SlotSet)
+        }
+        found |= {
+            slot
+            for dialogue in self._corpus(None)
+            for turn in dialogue.turns
+            for slot in turn.goal or {}
+        }
         return tuple(sorted(name for name in found if name in kinds and name not in taken))
 
     def _corpus(self, goal_slots: Optional[Sequence[str]]) -> List[Dialogue]:
@@ -243,7 +289,9 @@ class HybridPolicy(Policy):
             except CorpusError as error:
                 raise InvalidConfigException(f"HybridPolicy: corpus: {error}") from error
         for dialogue in dialogues if goal_slots is not None else ():
-            for slot in {slot for turn in dialogue.turns for slot in turn.goal or {}} - set(goal_slots or ()):
+            for slot in {slot for turn in dialogue.turns for slot in turn.goal or {}} - set(
+                goal_slots or ()
+            ):
                 raise InvalidConfigException(
                     f"HybridPolicy: corpus: dialogue {dialogue.id!r} labels {slot!r}, which is no goal slot of this "
                     f"project ({', '.join(goal_slots or ()) or 'it has none'})."
@@ -286,8 +334,12 @@ class HybridPolicy(Policy):
             asked = tuple(sorted(result.query.items()))
             if result.entities is not None:
                 matches = len(result.entities)
-                turn = replace(turn, summary=ResultSummary(matches, max(0, matches - offers[asked])))
-            offers[asked] += sum(action.name in self.configuration.offer_actions for action in turn.actions)
+                turn = replace(
+                    turn, summary=ResultSummary(matches, max(0, matches - offers[asked]))
+                )
+            offers[asked] += sum(
+                action.name in self.configuration.offer_actions for action in turn.actions
+            )
             turns.append(turn)
         return replace(story, turns=tuple(turns))
 
@@ -300,9 +352,13 @@ class HybridPolicy(Policy):
         has_examples: bool,
     ) -> None:
         """Warnings about what can't be learnt from the data."""
-        labelled = {slot for dialogue in dialogues for turn in dialogue.turns for slot in turn.goal or {}}
+        labelled = {
+            slot for dialogue in dialogues for turn in dialogue.turns for slot in turn.goal or {}
+        }
         for slot in sorted(set(goal_slots) - labelled):
-            logger.warning(f"HybridPolicy: no story and no corpus sets the goal slot {slot!r}: it can't be learnt.")
+            logger.warning(
+                f"HybridPolicy: no story and no corpus sets the goal slot {slot!r}: it can't be learnt."
+            )
         used = {
             turn.user.intent
             for dialogue in dialogues
@@ -341,7 +397,9 @@ class HybridPolicy(Policy):
             events.append(SlotSet(slot, value, metadata={HYBRID: source}))
         return events
 
-    def _offer_events(self, tracker: DialogueStateTracker, entity: Mapping[str, str]) -> List[Event]:
+    def _offer_events(
+        self, tracker: DialogueStateTracker, entity: Mapping[str, str]
+    ) -> List[Event]:
         return [
             SlotSet(slot, entity.get(column), metadata={HYBRID: {"source": KNOWLEDGE_BASE}})
             for slot, column in self.configuration.offer_slots.items()
@@ -349,7 +407,11 @@ class HybridPolicy(Policy):
         ]
 
     def _metadata(
-        self, state: TurnState, action: str, chances: np.ndarray, offered: Optional[Mapping[str, str]]
+        self,
+        state: TurnState,
+        action: str,
+        chances: np.ndarray,
+        offered: Optional[Mapping[str, str]],
     ) -> Dict[str, Any]:
         """What the tracker keeps of a decision: belief, query, propensity, model."""
         assert self.runtime is not None
@@ -362,7 +424,10 @@ class HybridPolicy(Policy):
         }
         if state.query is not None:
             metadata["query"] = dict(state.query)
-            metadata["summary"] = {"matches": state.summary.matches, "remaining": state.summary.remaining}
+            metadata["summary"] = {
+                "matches": state.summary.matches,
+                "remaining": state.summary.remaining,
+            }
         if offered is not None:
             metadata["offered"] = offered["id"]
         return metadata
@@ -416,7 +481,9 @@ def _has_classifier(schema: Any) -> bool:
     from rasa_hybrid.components.nlu import HybridNLU
 
     return any(
-        isinstance(node.uses, type) and issubclass(node.uses, IntentClassifier) and not issubclass(node.uses, HybridNLU)
+        isinstance(node.uses, type)
+        and issubclass(node.uses, IntentClassifier)
+        and not issubclass(node.uses, HybridNLU)
         for node in schema.nodes.values()
     )
 
@@ -444,20 +511,26 @@ def _listed_values(
 ) -> Dict[str, SlotValues]:
     """Values of the goal slots: domain, lookup tables and synonyms of nlu.yml, knowledge base."""
     synonyms = dict(training_data.entity_synonyms) if training_data else {}
-    tables = {table["name"]: table["elements"] for table in training_data.lookup_tables} if training_data else {}
+    tables = (
+        {table["name"]: table["elements"] for table in training_data.lookup_tables}
+        if training_data
+        else {}
+    )
     examples = training_data.entity_examples if training_data else []
     listed = {}
     for slot in goal_slots:
         slot_facts = facts.slots[slot]
-        values: Dict[str, Tuple[str, ...]] = {value: () for value in slot_facts.values}
+        values: Dict[str, Tuple[str, ...]] = dict.fromkeys(slot_facts.values, ())
         elements = tables.get(slot, ())
-        values.update({str(e): () for e in (elements if isinstance(elements, (list, tuple)) else ())})
+        values.update(
+            {str(e): () for e in (elements if isinstance(elements, (list, tuple)) else ())}
+        )
         for example in examples:
             for entity in example.get("entities") or ():
                 if slot in (entity.get("role"), entity.get("entity")) and slot_facts.kind != "bool":
                     values.setdefault(str(entity["value"]), ())
         if knowledge_base is not None and slot in knowledge_base.columns:
-            values.update({value: () for value in knowledge_base.values(slot)})
+            values.update(dict.fromkeys(knowledge_base.values(slot), ()))
         for form, value in sorted(synonyms.items()):
             if value in values and form != value:
                 values[value] = (*values[value], form)

@@ -1,4 +1,5 @@
 """Progress of long work on stderr, as Rasa's own components show it."""
+
 from __future__ import annotations
 
 import sys

@@ -3,6 +3,7 @@
 `rasa train core` makes a graph without NLU data, and the policy's argument `training_data` would have no provider. The
 recipe then leaves that argument out; on another version of Rasa it fails as stock Rasa does.
 """
+
 from __future__ import annotations
 
 import functools
@@ -31,7 +32,11 @@ def install(policy: Type[GraphComponent]) -> None:
     if getattr(original, _MARK, False):
         return
     expected = ["self", "component", "fn_name"]
-    if rasa.__version__ != RASA_VERSION or original is None or list(inspect.signature(original).parameters) != expected:
+    if (
+        rasa.__version__ != RASA_VERSION
+        or original is None
+        or list(inspect.signature(original).parameters) != expected
+    ):
         logger.warning(
             f"rasa_hybrid was written for Rasa {RASA_VERSION}, this is {rasa.__version__}: "
             "`rasa train core` may fail, everything else works as it does in Rasa."
@@ -43,12 +48,17 @@ def install(policy: Type[GraphComponent]) -> None:
         self: DefaultV1Recipe, component: Type[GraphComponent], fn_name: str
     ) -> Dict[str, str]:
         needs = original(self, component, fn_name)
-        if fn_name == "train" and isinstance(component, type) and issubclass(component, policy) and not _uses_nlu(self):
+        if (
+            fn_name == "train"
+            and isinstance(component, type)
+            and issubclass(component, policy)
+            and not _uses_nlu(self)
+        ):
             needs.pop("training_data", None)
         return needs
 
     setattr(needs_without_missing_nlu_data, _MARK, True)
-    DefaultV1Recipe._get_needs_from_args = needs_without_missing_nlu_data  # type: ignore[method-assign]
+    DefaultV1Recipe._get_needs_from_args = needs_without_missing_nlu_data
 
 
 def _uses_nlu(recipe: Any) -> bool:

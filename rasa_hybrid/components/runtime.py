@@ -3,6 +3,7 @@
 The state of a conversation is a cache: it is computed again from the tracker's events whenever the past differs from
 what is remembered (undo, restart, another worker).
 """
+
 from __future__ import annotations
 
 import logging
@@ -105,7 +106,7 @@ class Runtime:
         self._weights = dict(weights)
         self._known_values: Dict[str, Tuple[str, ...]] = {}
         self.model = ActingModel(encoder, weights)
-        self._conversations: "OrderedDict[str, _Remembered]" = OrderedDict()
+        self._conversations: OrderedDict[str, _Remembered] = OrderedDict()
         self._lock = threading.RLock()
         self._domain: Optional[int] = None
         self._use_facts(facts)
@@ -146,10 +147,16 @@ class Runtime:
             reading = replace(reading, dialogue=replace(reading.dialogue, turns=turns), open=True)
         conversation, belief = self._observe(tracker.sender_id, reading.dialogue.turns)
         query, entities = self._ask(belief)
-        offered = tuple(entity for asked, entity in reading.offers if asked == query) if query is not None else ()
+        offered = (
+            tuple(entity for asked, entity in reading.offers if asked == query)
+            if query is not None
+            else ()
+        )
         summary = ResultSummary()
         if entities is not None:
-            summary = ResultSummary(len(entities), sum(entity[ID] not in offered for entity in entities))
+            summary = ResultSummary(
+                len(entities), sum(entity[ID] not in offered for entity in entities)
+            )
         return TurnState(reading, conversation, belief, query, entities, offered, summary)
 
     def decide(self, state: TurnState) -> np.ndarray:
@@ -160,16 +167,23 @@ class Runtime:
         late = [o for o in turn.overrides if o.after]
         for override in late:
             goal[override.slot] = override.value
-        return self.model.decide([state.conversation], [state.summary], [turn.actions], [context], [late])[0]
+        return self.model.decide(
+            [state.conversation], [state.summary], [turn.actions], [context], [late]
+        )[0]
 
     def _use_facts(self, facts: DomainFacts) -> None:
         self.facts = facts
         self.reader = TrackerReader(
-            facts, self.goal_slots, self._trained.settings.pipeline, self.configuration.dontcare_value
+            facts,
+            self.goal_slots,
+            self._trained.settings.pipeline,
+            self.configuration.dontcare_value,
         )
         self._conversations.clear()
 
-    def _observe(self, conversation_id: str, turns: Tuple[Turn, ...]) -> Tuple[Conversation, Belief]:
+    def _observe(
+        self, conversation_id: str, turns: Tuple[Turn, ...]
+    ) -> Tuple[Conversation, Belief]:
         """The model's state after the user's side of the last turn."""
         with self._lock:
             self._refresh_values()
@@ -196,7 +210,9 @@ class Runtime:
             # Later decisions add cells of their own; the remembered state stays as it is.
             return remembered.hearing.copy(), observed.belief
 
-    def _ask(self, belief: Belief) -> Tuple[Optional[Dict[str, str]], Optional[Sequence[Mapping[str, str]]]]:
+    def _ask(
+        self, belief: Belief
+    ) -> Tuple[Optional[Dict[str, str]], Optional[Sequence[Mapping[str, str]]]]:
         if self.knowledge_base is None:
             return None, None
         n_best = self.configuration.query_n_best
@@ -215,14 +231,18 @@ class Runtime:
             columns = [slot for slot in self.goal_slots if slot in self.knowledge_base.columns]
             current = {column: self.knowledge_base.values(column) for column in columns}
         except KnowledgeBaseError as error:
-            logger.warning(f"The values of the knowledge base can't be read, those known before stay: {error}")
+            logger.warning(
+                f"The values of the knowledge base can't be read, those known before stay: {error}"
+            )
             return
         if all(current[column] is self._known_values.get(column) for column in columns):
             return
         self._known_values = current
         trained = self._trained
         ontology = trained.ontology.with_values(current)
-        self.model = ActingModel(Encoder(trained.settings, trained.vocabulary, ontology), self._weights)
+        self.model = ActingModel(
+            Encoder(trained.settings, trained.vocabulary, ontology), self._weights
+        )
         self._conversations.clear()
 
 

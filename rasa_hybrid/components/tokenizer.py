@@ -1,4 +1,5 @@
 """The tokenizer of the project's pipeline, where it has one: the model then reads the same words."""
+
 from __future__ import annotations
 
 import logging
@@ -22,17 +23,26 @@ def splitter_of(execution_context: ExecutionContext) -> Optional[Splitter]:
     than the text (a spaCy document) can't be used apart from their pipeline.
     """
     for node in execution_context.graph_schema.nodes.values():
-        if not (isinstance(node.uses, type) and issubclass(node.uses, Tokenizer)) or node.uses is WhitespaceTokenizer:
+        if (
+            not (isinstance(node.uses, type) and issubclass(node.uses, Tokenizer))
+            or node.uses is WhitespaceTokenizer
+        ):
             continue
         try:
-            tokenizer = node.uses({**node.uses.get_default_config(), **node.config})
+            defaults = node.uses.get_default_config()  # type: ignore[attr-defined]
+            tokenizer = node.uses({**defaults, **node.config})
             tokenizer.tokenize(Message({TEXT: "a test"}), TEXT)
         except Exception as error:  # any tokenizer, any reason: the stock behaviour is the way back
-            logger.warning(f"{node.uses.__name__} can't be used by HybridPolicy ({error}): words are split by its own rules.")
+            logger.warning(
+                f"{node.uses.__name__} can't be used by HybridPolicy ({error}): words are split by its own rules."
+            )
             return None
 
         def split(text: str, tokenizer: Tokenizer = tokenizer) -> List[Tuple[int, int]]:
-            return [(token.start, token.end) for token in tokenizer.tokenize(Message({TEXT: text}), TEXT)]
+            return [
+                (token.start, token.end)
+                for token in tokenizer.tokenize(Message({TEXT: text}), TEXT)
+            ]
 
         return split
     return None

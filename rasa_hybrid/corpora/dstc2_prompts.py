@@ -9,6 +9,7 @@ and their names are those of the original logs (Henderson et al. 2014, appendix 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Dict, List, NamedTuple, Optional, Pattern, Tuple
 
 from rasa_hybrid.dialogue import DONTCARE, DialogueAct
@@ -112,13 +113,19 @@ _REQUESTS: Tuple[Tuple[str, Pattern[str]], ...] = (
 _FACTS: Tuple[Tuple[str, Pattern[str]], ...] = (
     ("postcode", re.compile(r"\b(c\.b [\d]+ ?,? ?[\d]+ ?[a-z]\.[a-z])")),
     ("phone", re.compile(r"\b((?:0\d{3,5}|\d{5}) ?\d{5,7}(?: \d+)?)\b")),
-    ("addr", re.compile(r"(?:\bis (?:on|at)|\baddress of name is) (?!c\.b\b)(.+?)(?= ,? ?(?:c\.b|and\b|,)| \.|$)")),
+    (
+        "addr",
+        re.compile(
+            r"(?:\bis (?:on|at)|\baddress of name is) (?!c\.b\b)(.+?)(?= ,? ?(?:c\.b|and\b|,)| \.|$)"
+        ),
+    ),
 )
 
 _SELECTED = re.compile(r"\bwould you like (?:something )?(?P<first>.+?) or (?P<second>.+)$")
 _DONT_CARE = re.compile(r"\byou (?:dont|do not) care\b(?! about)")
 
 
+@lru_cache(maxsize=8192)
 def prompt_acts(prompt: str) -> Tuple[DialogueAct, ...]:
     """The acts of a system prompt of DSTC2; empty if it matches no template.
 

@@ -1,11 +1,12 @@
 """The project's own corpus format: one JSON object a line, one dialogue a line, only what differs from the defaults.
 
-    {"id": "17", "goal": {"date": "friday"}, "turns": [
-      {"actions": [{"name": "utter_greet", "acts": [["greeting"]]}]},
-      {"user": {"text": "hi, friday please", "acts": [["inform", "date", "friday"]]},
-       "goal": {"date": "friday"}, "summary": {"matches": 4, "remaining": 4},
-       "actions": [{"name": "utter_request_time", "acts": [["request", "time"]]}]}]}
+{"id": "17", "goal": {"date": "friday"}, "turns": [
+  {"actions": [{"name": "utter_greet", "acts": [["greeting"]]}]},
+  {"user": {"text": "hi, friday please", "acts": [["inform", "date", "friday"]]},
+   "goal": {"date": "friday"}, "summary": {"matches": 4, "remaining": 4},
+   "actions": [{"name": "utter_request_time", "acts": [["request", "time"]]}]}]}
 """
+
 from __future__ import annotations
 
 import json
@@ -48,7 +49,9 @@ def read_jsonl(path: Union[str, Path]) -> Iterator[Dialogue]:
             except json.JSONDecodeError as error:
                 raise CorpusError(f"{path}:{number}: broken JSON ({error}).") from error
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise CorpusError(f"{path}:{number}: not a dialogue ({type(error).__name__}: {error}).") from error
+                raise CorpusError(
+                    f"{path}:{number}: not a dialogue ({type(error).__name__}: {error})."
+                ) from error
 
 
 def write_jsonl(path: Union[str, Path], dialogues: Iterable[Dialogue]) -> int:
@@ -158,7 +161,10 @@ def _utterance_from_json(record: Mapping[str, Any]) -> Utterance:
         raise TypeError(f"`text` of a user's utterance has to be a string, not {record['text']!r}")
     return Utterance(
         text=record["text"],
-        hypotheses=tuple(Hypothesis(str(text), float(confidence)) for text, confidence in record.get("hypotheses", ())),
+        hypotheses=tuple(
+            Hypothesis(str(text), float(confidence))
+            for text, confidence in record.get("hypotheses", ())
+        ),
         intent=record.get("intent"),
         entities=tuple(
             Entity(
@@ -207,7 +213,11 @@ def _acts_from_json(acts: Iterable[Iterable[str]]) -> Tuple[DialogueAct, ...]:
 
 
 def _goal_from_json(goal: Optional[Mapping[str, Any]]) -> Optional[Dict[str, str]]:
-    return None if goal is None else {str(slot): str(value) for slot, value in goal.items() if value is not None}
+    return (
+        None
+        if goal is None
+        else {str(slot): str(value) for slot, value in goal.items() if value is not None}
+    )
 
 
 def _count(value: Any) -> Optional[int]:
@@ -221,4 +231,6 @@ def _sparse(record: Dict[str, Any]) -> Dict[str, Any]:
 def _known(record: Mapping[str, Any], allowed: set, what: str) -> None:
     unknown = sorted(set(record) - allowed)
     if unknown:
-        raise ValueError(f"unknown key {unknown[0]!r} in a {what}; allowed: {', '.join(sorted(allowed))}")
+        raise ValueError(
+            f"unknown key {unknown[0]!r} in a {what}; allowed: {', '.join(sorted(allowed))}"
+        )

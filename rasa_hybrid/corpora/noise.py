@@ -112,6 +112,8 @@ _UNDERSTOOD = 0.35
 _ASKED_AGAIN, _TAKEN_FOR_ANOTHER = 0.6, 0.8
 #: Factors of the utterance's error rate where it is not known which words said the value.
 _CLEARER, _WORSE = 0.6, 2.0
+#: Highest chance of an error at a word.
+_WORST = 0.9
 #: Turns in which the system's reaction to a value may come.
 _REACTION = 3
 #: What stands for the end of an utterance in pairs of words.
@@ -127,7 +129,7 @@ class RecogniserNoise:
 
     Args:
         vocabulary_counts: normalised words and how often users said them; the words that can be heard.
-        rate: word error rate to expect, between 0 and 1.
+        rate: word error rate to expect, between 0 and 1; above a half, errors beside each other hide some of it.
         pair_counts: pairs of words in a row and how often users said them, with `END` before the first and after the
             last word; what fits together.
         forms: slot to value to what users call it besides, so that evidence about a value finds its words.
@@ -179,6 +181,7 @@ class RecogniserNoise:
             frequent * np.array([_shortness(words[0]) for words in heard[: len(frequent)]])
         )
         self._garbage = _cumulative(frequent**0.75)
+        self._severity = self._mean_severity()
         self._confusions = lru_cache(maxsize=65536)(self._find_confusions)
         self._confusions_in_context = lru_cache(maxsize=65536)(self._weigh_confusions)
 
@@ -311,14 +314,14 @@ class RecogniserNoise:
             return self._heard_in_noise(rng)
         if rng.random() < settings.silence * self.rate:
             return []
-        severity = self.rate * rng.gamma(settings.spread, 1.0 / settings.spread)
+        severity = self._severity * rng.gamma(settings.spread, 1.0 / settings.spread)
         severity *= places.get(_WHOLE, _Evidence()).factor
         starts = {start: (end, evidence) for (start, end), evidence in places.items()}
         network: List[_Alternatives] = []
         burst = rng.random() < settings.enter_burst / (settings.enter_burst + settings.leave_burst)
         position = 0
         while position < len(said):
-            error = min(0.9, severity * self._burst_factor(burst))
+            error = min(_WORST, severity * self._burst_factor(burst))
             burst = (
                 rng.random() >= settings.leave_burst
                 if burst
@@ -338,6 +341,32 @@ class RecogniserNoise:
             position = end
         return network
 
+    def _mean_severity(self) -> float:
+        """The mean of an utterance's chance of errors at which the word error rate is `rate`.
+
+        It is found by bisection, as the chances are cut off at `_WORST`, which bad utterances and bursts reach.
+        """
+        settings = self.settings
+        counts = np.array(
+            [self._counts[words[0]] for words in self._heard if len(words) == 1], float
+        )
+        hardness = [_hardness(_shortness(words[0])) for words in self._heard if len(words) == 1]
+        errors_per_chance = float(np.average(hardness, weights=counts)) + settings.insertions
+        wanted = self.rate * (1.0 - settings.silence) / errors_per_chance
+        spread = np.random.default_rng(0).gamma(settings.spread, 1.0 / settings.spread, 10_000)
+        share = settings.enter_burst / (settings.enter_burst + settings.leave_burst)
+        low, high = 0.0, 100.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            inside, outside = (
+                np.minimum(_WORST, middle * self._burst_factor(burst) * spread).mean()
+                for burst in (True, False)
+            )
+            low, high = (
+                (middle, high) if share * inside + (1 - share) * outside < wanted else (low, middle)
+            )
+        return low
+
     def _burst_factor(self, burst: bool) -> float:
         """Factor of the error rate inside and outside of a burst; 1 on average."""
         settings = self.settings
@@ -351,7 +380,7 @@ class RecogniserNoise:
         after = said[end] if end < len(said) else END
         confusions, weights = self._confusions_in_context(words, before, after)
         shortness = float(np.mean([_shortness(word) for word in words]))
-        error = min(0.95, error * (0.75 + 0.5 * shortness))
+        error = min(0.95, error * _hardness(shortness))
         dropped = min(0.9, self.settings.deletions * 2.0 * shortness)
         if not confusions:
             return _Alternatives((words, ()), np.array([1.0 - error, error]))
@@ -512,6 +541,11 @@ def _normalised(text: str, language: str) -> Words:
 def _shortness(word: str) -> float:
     """1 for words of one or two sounds, falling to 0 for those of eight."""
     return float(np.clip((8 - len(sounds(word))) / 6, 0.0, 1.0))
+
+
+def _hardness(shortness: float) -> float:
+    """Factor of the chance of an error at a word."""
+    return 0.75 + 0.5 * shortness
 
 
 def _cumulative(weights: np.ndarray) -> np.ndarray:

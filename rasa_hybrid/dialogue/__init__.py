@@ -1,4 +1,5 @@
 """The words everyone speaks. This room imports no other."""
+
 from rasa_hybrid.dialogue.acts import (
     DONTCARE,
     LISTEN,

@@ -3,6 +3,7 @@
 Plain frozen data without TensorFlow or Rasa, so that a simulated dialogue, a public corpus, a hand-written
 story and a live conversation are the same thing to the model.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -30,7 +31,11 @@ class DialogueAct:
     def __str__(self) -> str:
         if self.slot is None:
             return f"{self.act}()"
-        return f"{self.act}({self.slot})" if self.value is None else f"{self.act}({self.slot}={self.value})"
+        return (
+            f"{self.act}({self.slot})"
+            if self.value is None
+            else f"{self.act}({self.slot}={self.value})"
+        )
 
 
 @dataclass(frozen=True)
@@ -183,7 +188,10 @@ class Dialogue:
         for turn in self.turns:
             if turn.user is not None:
                 goal = ", ".join(f"{slot}={value}" for slot, value in (turn.goal or {}).items())
-                lines.append(f"user  {turn.user.text or turn.user.intent}" + (f"    [{goal}]" if goal else ""))
+                lines.append(
+                    f"user  {turn.user.text or turn.user.intent}"
+                    + (f"    [{goal}]" if goal else "")
+                )
             for action in turn.actions:
                 acts = " ".join(map(str, action.acts))
                 lines.append(f"  bot {action.name}" + (f"    {acts}" if acts else ""))

@@ -1,10 +1,11 @@
 """A belief: for each goal slot a distribution over its values (eq. 2), and the n best goals that follow from it."""
+
 from __future__ import annotations
 
 import heapq
 import math
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Tuple
 
 from rasa_hybrid.dialogue.acts import NONE
 
@@ -46,7 +47,11 @@ class Belief:
         """The n most probable goals with their probabilities, slots taken as independent, best first."""
         slots = sorted(self.distributions)
         ranked = [
-            [(value, math.log(probability)) for value, probability in self.distributions[slot] if probability > 0]
+            [
+                (value, math.log(probability))
+                for value, probability in self.distributions[slot]
+                if probability > 0
+            ]
             for slot in slots
         ]
         start = tuple(0 for _ in slots)
@@ -56,10 +61,14 @@ class Belief:
         while frontier and len(found) < n:
             cost, choice = heapq.heappop(frontier)
             goal = {slot: ranked[i][choice[i]][0] for i, slot in enumerate(slots)}
-            found.append(({slot: value for slot, value in goal.items() if value != NONE}, math.exp(-cost)))
+            found.append(
+                ({slot: value for slot, value in goal.items() if value != NONE}, math.exp(-cost))
+            )
             for i, rank in enumerate(choice):
-                following: Optional[Tuple[int, ...]] = choice[:i] + (rank + 1,) + choice[i + 1 :]
+                following = choice[:i] + (rank + 1,) + choice[i + 1 :]
                 if rank + 1 < len(ranked[i]) and following not in seen:
                     seen.add(following)
-                    heapq.heappush(frontier, (cost + ranked[i][rank][1] - ranked[i][rank + 1][1], following))
+                    heapq.heappush(
+                        frontier, (cost + ranked[i][rank][1] - ranked[i][rank + 1][1], following)
+                    )
         return found

@@ -5,6 +5,7 @@ scripts without spaces split by character. In English besides: contractions join
 dropped, number words as digits ("twenty one" -> "21"), clock times in one form ("6 pm", "6.00 p.m." -> "6:00pm";
 "half past six" -> "6:30").
 """
+
 from __future__ import annotations
 
 import re
@@ -41,7 +42,12 @@ _UNITS = {
         "seventeen eighteen nineteen".split()
     )
 }
-_TENS = {word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+_TENS = {
+    word: 10 * n
+    for n, word in enumerate(
+        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
+    )
+}
 _CLOCK = re.compile(r"(\d{1,2})[:.](\d{2})")
 
 
@@ -50,7 +56,9 @@ def split_words(text: str) -> List[Tuple[int, int]]:
     return [match.span() for match in _WORD.finditer(text)]
 
 
-def tokenize(text: str, language: str = "en", splitter: Optional[Splitter] = None) -> Tuple[Token, ...]:
+def tokenize(
+    text: str, language: str = "en", splitter: Optional[Splitter] = None
+) -> Tuple[Token, ...]:
     """Normalised tokens of `text`.
 
     Args:
@@ -152,7 +160,11 @@ def _time_at(tokens: List[Token], i: int) -> Tuple[Optional[str], int]:
     if words[0] in _FRACTIONS or (words[0] == "a" and words[1:2] == ["quarter"]):
         lead = 1 if words[0] != "a" else 2
         minutes = _FRACTIONS[words[lead - 1]]
-        if words[lead : lead + 1] and words[lead] in {"past", "after", "to", "before"} and _hour(words[lead + 1 :]) is not None:
+        if (
+            words[lead : lead + 1]
+            and words[lead] in {"past", "after", "to", "before"}
+            and _hour(words[lead + 1 :]) is not None
+        ):
             hour = int(words[lead + 1])
             if words[lead] in {"to", "before"}:
                 hour, minutes = (hour - 1) or 12, 60 - minutes
@@ -194,7 +206,11 @@ def _half(words: Sequence[str]) -> Tuple[str, int]:
         return words[0], 1
     if words[0] in {"a", "p"} and words[1:2] == ["m"]:
         return words[0] + "m", 2
-    if words[:2] == ["in", "the"] and len(words) > 2 and words[2] in {"morning", "afternoon", "evening"}:
+    if (
+        words[:2] == ["in", "the"]
+        and len(words) > 2
+        and words[2] in {"morning", "afternoon", "evening"}
+    ):
         return ("am" if words[2] == "morning" else "pm"), 3
     if words[:2] == ["at", "night"]:
         return "pm", 2

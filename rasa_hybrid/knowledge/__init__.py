@@ -4,7 +4,7 @@ from rasa_hybrid.knowledge.base import KnowledgeBase, KnowledgeBaseError, Knowle
 from rasa_hybrid.knowledge.configuration import knowledge_base_from_config
 from rasa_hybrid.knowledge.guard import GuardedKnowledgeBase, QueryResult
 from rasa_hybrid.knowledge.memory import InMemoryKnowledgeBase
-from rasa_hybrid.knowledge.results import next_offer, summary
+from rasa_hybrid.knowledge.results import choices, next_offer, summary
 from rasa_hybrid.knowledge.sql import SqlKnowledgeBase
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "KnowledgeBaseUnavailable",
     "QueryResult",
     "SqlKnowledgeBase",
+    "choices",
     "knowledge_base_from_config",
     "next_offer",
     "summary",

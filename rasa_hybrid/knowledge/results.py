@@ -6,7 +6,7 @@ events, so workers, restarts and undo do not matter.
 
 from __future__ import annotations
 
-from typing import Collection, Mapping, Optional, Sequence
+from typing import Collection, List, Mapping, Optional, Sequence
 
 from rasa_hybrid.dialogue import ResultSummary
 from rasa_hybrid.knowledge.base import ID
@@ -34,3 +34,17 @@ def summary(
     if entities is None:
         return ResultSummary()
     return ResultSummary(len(entities), sum(entity[ID] not in offered for entity in entities))
+
+
+def choices(
+    entities: Optional[Sequence[Mapping[str, str]]], column: str, most: int = 3
+) -> List[str]:
+    """Some values of a column, spread over the queue, for a system that tells what there is.
+
+    Args:
+        entities: answer of the knowledge base, best first; None if it is unknown.
+        column: whose values are told.
+        most: how many.
+    """
+    distinct = list(dict.fromkeys(entity[column] for entity in entities or () if column in entity))
+    return distinct[:: max(1, len(distinct) // most)][:most]

@@ -3,6 +3,7 @@
 Besides the paper's belief and action losses there are two for what a Rasa pipeline needs, intents and entities; their
 weights are settings, 0 in the paper's preset.
 """
+
 from __future__ import annotations
 
 import logging
@@ -15,7 +16,15 @@ import tensorflow as tf
 
 from rasa_hybrid.dialogue import Dialogue, Utterance
 from rasa_hybrid.model.batching import Batch, collate
-from rasa_hybrid.model.encoding import _CONFLICT, _PART, _SHARING, _WHOLE, EncodedTurn, EncodedUtterance, Encoder
+from rasa_hybrid.model.encoding import (
+    _CONFLICT,
+    _PART,
+    _SHARING,
+    _WHOLE,
+    EncodedTurn,
+    EncodedUtterance,
+    Encoder,
+)
 from rasa_hybrid.model.network import EPSILON, JointModel, Outputs, as_tensors
 from rasa_hybrid.model.parameters import sizes_of
 from rasa_hybrid.model.settings import Settings
@@ -49,7 +58,9 @@ class EpochResult:
     validation_loss: Optional[float] = None
 
 
-def supervised_losses(outputs: Outputs, batch: Mapping[str, tf.Tensor], settings: Settings) -> Losses:
+def supervised_losses(
+    outputs: Outputs, batch: Mapping[str, tf.Tensor], settings: Settings
+) -> Losses:
     """Eq. 4: `sum over turns of -[sum_m lambda_m log P(l_k^m*) + lambda_a log P(a_k*)]`, averaged over dialogues.
 
     Turns without label and decisions with weight 0 contribute nothing; a dialogue's weight multiplies its terms.
@@ -57,7 +68,11 @@ def supervised_losses(outputs: Outputs, batch: Mapping[str, tf.Tensor], settings
     """
     dialogues = tf.maximum(tf.reduce_sum(tf.reduce_max(batch["turn_mask"], axis=1)), 1.0)
     labels = batch["labels"]
-    labelled = tf.cast(labels >= 0, tf.float32) * batch["turn_mask"][:, :, None] * batch["weight"][:, None, None]
+    labelled = (
+        tf.cast(labels >= 0, tf.float32)
+        * batch["turn_mask"][:, :, None]
+        * batch["weight"][:, None, None]
+    )
     chosen = tf.gather(outputs.belief, tf.maximum(labels, 0), batch_dims=3)
     belief = -tf.reduce_sum(tf.math.log(tf.maximum(chosen, EPSILON)) * labelled) / dialogues
     crossed = tf.nn.sparse_softmax_cross_entropy_with_logits(
@@ -83,10 +98,14 @@ class SupervisedTrainer:
         weights: to start from; None: drawn with the seed.
     """
 
-    def __init__(self, encoder: Encoder, weights: Optional[Mapping[str, np.ndarray]] = None) -> None:
+    def __init__(
+        self, encoder: Encoder, weights: Optional[Mapping[str, np.ndarray]] = None
+    ) -> None:
         self.encoder = encoder
         self.settings = encoder.settings
-        self.model = JointModel(encoder.settings, sizes_of(encoder.vocabulary, encoder.ontology), weights)
+        self.model = JointModel(
+            encoder.settings, sizes_of(encoder.vocabulary, encoder.ontology), weights
+        )
         self._optimizer = tf.keras.optimizers.Adam(self.settings.learning_rate)
         self._optimizer.build(list(self.model.parameters.values()))
         self._step: Optional[Callable] = None
@@ -150,7 +169,9 @@ class SupervisedTrainer:
     def train_step(self, batch: Batch) -> np.ndarray:
         """One step of Adam on a batch; returns loss, its belief and action parts, and counts of what was right."""
         if self._step is None:
-            self._step = tf.function(self._update, input_signature=[signature(batch), tf.TensorSpec([2], tf.int32)])
+            self._step = tf.function(
+                self._update, input_signature=[signature(batch), tf.TensorSpec([2], tf.int32)]
+            )
         self._steps += 1
         return self._step(as_tensors(batch), tf.constant([self.settings.seed, self._steps])).numpy()
 
@@ -166,7 +187,12 @@ class SupervisedTrainer:
             totals += self.train_step(batch)
         count, turns, decisions = max(totals[3], 1.0), max(totals[5], 1.0), max(totals[7], 1.0)
         return EpochResult(
-            epoch, totals[0] / count, totals[1] / count, totals[2] / count, totals[4] / turns, totals[6] / decisions
+            epoch,
+            totals[0] / count,
+            totals[1] / count,
+            totals[2] / count,
+            totals[4] / turns,
+            totals[6] / decisions,
         )
 
     def _batches(
@@ -199,9 +225,13 @@ class SupervisedTrainer:
         if draw < rate:
             said = {_WHOLE, _PART, _SHARING, _CONFLICT}
             features = [row for row in turn.cell_features if row[2] not in said]
-            return replace(turn, utterances=[], utterance_weights=[], matches=[], cell_features=features)
+            return replace(
+                turn, utterances=[], utterance_weights=[], matches=[], cell_features=features
+            )
         if draw < 2 * rate or not self.settings.pipeline:
-            return replace(turn, features=[], cell_features=[row for row in turn.cell_features if row[2] != 7])
+            return replace(
+                turn, features=[], cell_features=[row for row in turn.cell_features if row[2] != 7]
+            )
         return turn
 
     def _validation_loss(self, held_out: Sequence[List[EncodedTurn]]) -> float:
@@ -223,7 +253,9 @@ class SupervisedTrainer:
         with tf.GradientTape() as tape:
             outputs = self.model(batch, seed)
             losses = supervised_losses(outputs, batch, self.settings)
-        gradients = tape.gradient(losses.total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        gradients = tape.gradient(
+            losses.total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
         if self.settings.gradient_clip:
             gradients, _ = tf.clip_by_global_norm(gradients, self.settings.gradient_clip)
         self._optimizer.apply_gradients(zip(gradients, variables))

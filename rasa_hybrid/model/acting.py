@@ -3,6 +3,7 @@
 Acting needs no gradients, so it needs no TensorFlow graph: starting is instant, a turn takes a fraction of the time,
 and any number of threads may use the same model.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -43,12 +44,18 @@ class Conversation:
     carried: List[np.ndarray]
     held: np.ndarray
     best: np.ndarray
-    observed: Optional["Observed"] = None
+    observed: Optional[Observed] = None
 
-    def copy(self) -> "Conversation":
+    def copy(self) -> Conversation:
         """An independent copy, for a cache or a rewind."""
         return Conversation(
-            self.tracked.copy(), self.hidden, self.cell, list(self.carried), self.held, self.best, self.observed
+            self.tracked.copy(),
+            self.hidden,
+            self.cell,
+            list(self.carried),
+            self.held,
+            self.best,
+            self.observed,
         )
 
 
@@ -104,7 +111,12 @@ class ActingModel:
         carried = [_one_hot(NONE_CELL, len(values)) for values in tracked.values]
         nothing = np.full(self._slots, -1, np.int32)
         return Conversation(
-            tracked, np.zeros(size, np.float32), np.zeros(size, np.float32), carried, nothing, nothing.copy()
+            tracked,
+            np.zeros(size, np.float32),
+            np.zeros(size, np.float32),
+            carried,
+            nothing,
+            nothing.copy(),
         )
 
     def understand(self, utterances: Sequence[Utterance]) -> List[Understanding]:
@@ -113,11 +125,12 @@ class ActingModel:
         batch = collate(self.encoder, [], encoded)
         states, vectors, _ = self._encode_utterances(batch)
         rows = _rows(encoded)
-        return [self._read(states[row], vectors[row], utterance) for row, utterance in zip(rows, encoded)]
+        return [
+            self._read(states[row], vectors[row], utterance)
+            for row, utterance in zip(rows, encoded)
+        ]
 
-    def observe(
-        self, conversations: Sequence[Conversation], turns: Sequence[Turn]
-    ) -> List[Belief]:
+    def observe(self, conversations: Sequence[Conversation], turns: Sequence[Turn]) -> List[Belief]:
         """Hears the user's side of a turn in each conversation and returns the beliefs in force.
 
         Args:
@@ -131,18 +144,22 @@ class ActingModel:
         batch = collate(self.encoder, [[turn] for turn in encoded])
         states, vectors, utterance_slots = self._encode_utterances(batch)
         hidden, cell = self._dialogue_step(batch, vectors, conversations)
-        own, in_force, held, best = self._belief_step(batch, hidden, states, utterance_slots, conversations)
+        own, in_force, held, best = self._belief_step(
+            batch, hidden, states, utterance_slots, conversations
+        )
         slots = self.encoder.ontology.slots
         beliefs = []
         for i, conversation in enumerate(conversations):
             conversation.hidden, conversation.cell = hidden[i], cell[i]
             conversation.held, conversation.best = held[i], best[i]
             values = conversation.tracked.values
-            belief = Belief({s: _distribution(values[m], in_force[i, m]) for m, s in enumerate(slots)})
-            own_belief = Belief({s: _distribution(values[m], own[i, m]) for m, s in enumerate(slots)})
-            conversation.observed = Observed(
-                encoded[i], hidden[i], in_force[i], belief, own_belief
+            belief = Belief(
+                {s: _distribution(values[m], in_force[i, m]) for m, s in enumerate(slots)}
             )
+            own_belief = Belief(
+                {s: _distribution(values[m], own[i, m]) for m, s in enumerate(slots)}
+            )
+            conversation.observed = Observed(encoded[i], hidden[i], in_force[i], belief, own_belief)
             beliefs.append(belief)
         return beliefs
 
@@ -165,7 +182,9 @@ class ActingModel:
         """
         overrides = overrides if overrides is not None else [()] * len(conversations)
         turns = []
-        for conversation, summary, done, context, others in zip(conversations, summaries, taken, contexts, overrides):
+        for conversation, summary, done, context, others in zip(
+            conversations, summaries, taken, contexts, overrides
+        ):
             assert conversation.observed is not None, "observe() comes before decide()"
             decision = self.encoder.decision(conversation.tracked, done, context, others)
             turns.append((conversation.observed, summary_features(summary), decision))
@@ -197,14 +216,23 @@ class ActingModel:
             conversation.observed = None
 
     def _open_spans(self, user: Optional[Utterance]) -> List[Tuple[str, int, int]]:
-        if user is None or not user.text or not any(v.kind == "open" for v in self.encoder.ontology.values.values()):
+        if (
+            user is None
+            or not user.text
+            or not any(v.kind == "open" for v in self.encoder.ontology.values.values())
+        ):
             return []
         utterance = self.encoder.utterance(user)
         batch = collate(self.encoder, [], [utterance])
         states, _, _ = self._encode_utterances(batch)
-        return [(label.split("#")[0], start, end) for label, start, end in self._tag_spans(states[0], utterance)[0]]
+        return [
+            (label.split("#")[0], start, end)
+            for label, start, end in self._tag_spans(states[0], utterance)[0]
+        ]
 
-    def _read(self, states: np.ndarray, vector: np.ndarray, utterance: EncodedUtterance) -> Understanding:
+    def _read(
+        self, states: np.ndarray, vector: np.ndarray, utterance: EncodedUtterance
+    ) -> Understanding:
         w = self.weights
         names = self.encoder.vocabulary.intents.names
         chances = _softmax(vector @ w["intent/kernel"] + w["intent/bias"]) if names else np.zeros(0)
@@ -260,7 +288,10 @@ class ActingModel:
         encoded *= (lengths > 0)[:, None]
         if not settings.candidates:
             return states, encoded, np.zeros((count, 1, 1), np.float32)
-        scores = np.einsum("ulh,mh->uml", states, w["belief/attention"]) + (mask[:, None, :, 0] - 1.0) * 1e9
+        scores = (
+            np.einsum("ulh,mh->uml", states, w["belief/attention"])
+            + (mask[:, None, :, 0] - 1.0) * 1e9
+        )
         return states, encoded, _softmax(scores) @ states
 
     def _dialogue_step(
@@ -270,7 +301,10 @@ class ActingModel:
         parts = [w["acts"][batch["act_id"]], w["act_slots"][batch["act_slot"]]]
         if not self.settings.candidates:
             parts.append(w["act_values"][batch["act_value"]])
-        inputs = [_gather_weighted(vectors, batch), _bag(np.concatenate(parts, axis=-1), batch["act_at"], count)]
+        inputs = [
+            _gather_weighted(vectors, batch),
+            _bag(np.concatenate(parts, axis=-1), batch["act_at"], count),
+        ]
         if self.settings.context:
             inputs.append(_bag(w["actions"][batch["last_id"]], batch["last_at"], count))
             inputs.append(_bag(w["features"][batch["feature_id"]], batch["feature_at"], count))
@@ -297,15 +331,22 @@ class ActingModel:
         if not slots:
             return mask, mask, nothing, nothing
         if not self.settings.candidates:
-            hidden = np.einsum("bs,msh->bmh", state, w["belief/slot_hidden_kernel"]) + w["belief/slot_hidden_bias"]
-            belief = _softmax(self._closed_logits(batch, np.maximum(hidden, 0.0)) + (mask - 1.0) * 1e9)
+            hidden = (
+                np.einsum("bs,msh->bmh", state, w["belief/slot_hidden_kernel"])
+                + w["belief/slot_hidden_bias"]
+            )
+            belief = _softmax(
+                self._closed_logits(batch, np.maximum(hidden, 0.0)) + (mask - 1.0) * 1e9
+            )
             best = belief.argmax(axis=-1).astype(np.int32)
             held = np.stack([c.held for c in conversations])
             held = np.where(best == np.stack([c.best for c in conversations]), held, -1)
             held = np.where(override >= 0, override, held)
             return belief, _override(belief, held), held, best
         read = _gather_weighted(utterance_slots, batch)
-        requested = _bag(w["acts"][batch["slot_act_id"]], batch["slot_act_at"], count * slots).reshape(count, slots, -1)
+        requested = _bag(
+            w["acts"][batch["slot_act_id"]], batch["slot_act_at"], count * slots
+        ).reshape(count, slots, -1)
         names = np.broadcast_to(w["belief/slots"], (count, *w["belief/slots"].shape))
         repeated = np.repeat(state[:, None], slots, axis=1)
         context = np.concatenate([repeated, read, requested, names], axis=-1)
@@ -325,7 +366,11 @@ class ActingModel:
             for m, row in enumerate(conversation.carried):
                 carried[i, m, : len(row)] = row
         scores = np.maximum(scores + carried[..., None] * w["belief/previous_kernel"], 0.0)
-        logits = scores @ w["belief/score_kernel"] + self._closed_logits(batch, settled) + (mask - 1.0) * 1e9
+        logits = (
+            scores @ w["belief/score_kernel"]
+            + self._closed_logits(batch, settled)
+            + (mask - 1.0) * 1e9
+        )
         keep = settled @ w["belief/keep_kernel"] + w["belief/keep_bias"]
         keep = keep + carried[..., [NONE_CELL, DONTCARE_CELL]] @ w["belief/keep_previous"]
         chances = _softmax(np.concatenate([keep[..., None], logits], axis=-1))
@@ -335,9 +380,13 @@ class ActingModel:
 
     def _closed_logits(self, batch: Batch, hidden: np.ndarray) -> np.ndarray:
         w = self.weights
-        listed = np.einsum("bmh,mhv->bmv", hidden, w["belief/closed_kernel"]) + w["belief/closed_bias"]
+        listed = (
+            np.einsum("bmh,mhv->bmv", hidden, w["belief/closed_kernel"]) + w["belief/closed_bias"]
+        )
         outside = 0.0 if self.settings.candidates else -1e9
-        padded = np.concatenate([np.full((*listed.shape[:2], 1), outside, np.float32), listed], axis=-1)
+        padded = np.concatenate(
+            [np.full((*listed.shape[:2], 1), outside, np.float32), listed], axis=-1
+        )
         return np.take_along_axis(padded, batch["closed"], axis=-1)
 
     def _policy(self, turns: Sequence[Tuple[Observed, np.ndarray, Decision]]) -> np.ndarray:
@@ -355,8 +404,16 @@ class ActingModel:
             parts = [observed.state, self._belief_features(belief), summary]
             if settings.actions_per_turn > 1:
                 size = settings.act_embedding_size
-                done = w["actions"][list(decision.taken)].sum(axis=0) if decision.taken else np.zeros(size)
-                last = w["actions"][decision.taken[-1]] if decision.taken and decision.taken[-1] else np.zeros(size)
+                done = (
+                    w["actions"][list(decision.taken)].sum(axis=0)
+                    if decision.taken
+                    else np.zeros(size)
+                )
+                last = (
+                    w["actions"][decision.taken[-1]]
+                    if decision.taken and decision.taken[-1]
+                    else np.zeros(size)
+                )
                 parts += [done, last]
             rows.append(np.concatenate(parts).astype(np.float32))
             if settings.context:
@@ -400,21 +457,23 @@ def _lstm(
     cell: Optional[np.ndarray] = None,
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outputs `[batch, time, units]` and last states of an LSTM (gates i, f, g, o)."""
-    kernel, recurrent, bias = (w[f"{name}/{part}"] for part in ("kernel", "recurrent_kernel", "bias"))
+    kernel, recurrent, bias = (
+        w[f"{name}/{part}"] for part in ("kernel", "recurrent_kernel", "bias")
+    )
     units = recurrent.shape[0]
     batch, time = x.shape[:2]
-    hidden = np.zeros((batch, units), np.float32) if hidden is None else hidden
-    cell = np.zeros((batch, units), np.float32) if cell is None else cell
+    h = np.zeros((batch, units), np.float32) if hidden is None else hidden
+    c = np.zeros((batch, units), np.float32) if cell is None else cell
     inputs = x @ kernel + bias
     outputs = np.empty((batch, time, units), np.float32)
     for t in range(time):
-        gates = inputs[:, t] + hidden @ recurrent
+        gates = inputs[:, t] + h @ recurrent
         sigmoids = _sigmoid(gates)
         candidate = np.tanh(gates[:, 2 * units : 3 * units])
-        cell = sigmoids[:, units : 2 * units] * cell + sigmoids[:, :units] * candidate
-        hidden = sigmoids[:, 3 * units :] * np.tanh(cell)
-        outputs[:, t] = hidden
-    return outputs, hidden, cell
+        c = sigmoids[:, units : 2 * units] * c + sigmoids[:, :units] * candidate
+        h = sigmoids[:, 3 * units :] * np.tanh(c)
+        outputs[:, t] = h
+    return outputs, h, c
 
 
 def _reverse(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -439,8 +498,8 @@ def _gather_weighted(rows: np.ndarray, batch: Batch) -> np.ndarray:
 
 
 def _span_means(states: np.ndarray, batch: Batch) -> np.ndarray:
-    spans = zip(batch["match_row"], batch["match_start"], batch["match_end"])
-    return np.stack([states[row, start:end].mean(axis=0) for row, start, end in spans])
+    tokens = states[batch["span_row"], batch["span_token"]]
+    return _bag(tokens, batch["span_at"], len(batch["match_at"])) / batch["match_length"][:, None]
 
 
 def _override(belief: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -448,7 +507,9 @@ def _override(belief: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return np.where(cells[..., None] >= 0, forced, belief)
 
 
-def _distribution(values: Sequence[str], probabilities: np.ndarray) -> Tuple[Tuple[str, float], ...]:
+def _distribution(
+    values: Sequence[str], probabilities: np.ndarray
+) -> Tuple[Tuple[str, float], ...]:
     order = np.argsort(-probabilities[: len(values)], kind="stable")
     return tuple((values[i], float(probabilities[i])) for i in order)
 

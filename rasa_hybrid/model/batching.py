@@ -3,21 +3,30 @@
 The arrays are the interface between encoding and the two implementations of the network (`network` to learn,
 `acting` to act). Bags of variable size are flat pairs (where, what), summed by position.
 """
+
 from __future__ import annotations
 
 from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from rasa_hybrid.model.encoding import CELL_FEATURES, UNLABELLED, EncodedTurn, EncodedUtterance, Encoder
-from rasa_hybrid.model.vocabulary import SUMMARY_SIZE, UNKNOWN, Vocabulary
+from rasa_hybrid.model.encoding import (
+    CELL_FEATURES,
+    UNLABELLED,
+    EncodedTurn,
+    EncodedUtterance,
+    Encoder,
+)
+from rasa_hybrid.model.vocabulary import PADDING, SUMMARY_SIZE, UNKNOWN, UNKNOWN_WORD, Vocabulary
 
 #: Arrays by name; `collate` says what each is.
 Batch = Dict[str, np.ndarray]
 
 
 def collate(
-    encoder: Encoder, dialogues: Sequence[Sequence[EncodedTurn]], extra: Sequence[EncodedUtterance] = ()
+    encoder: Encoder,
+    dialogues: Sequence[Sequence[EncodedTurn]],
+    extra: Sequence[EncodedUtterance] = (),
 ) -> Batch:
     """The arrays of a batch of dialogues.
 
@@ -33,8 +42,8 @@ def collate(
         words `[W]`, subwords `[W, S]`; tokens `[U, L]` (rows of words), lengths `[U]`, token_slots `[U, L, M]`,
         intents `[U]`, tags `[U, L]`; utterance `[B, T, H]` (row + 1, 0 none) and utterance_weight; turn_mask `[B, T]`;
         feature_at/feature_id, act_at/act_id/act_slot/act_value, last_at/last_id `[N]` at positions of `[B*T]`;
-        slot_act_at/slot_act_id at `[B*T*M]`; cell_act_at/cell_act_id, match_at/match_row/match_start/match_end/
-        match_weight at `[B*T*M*C]`; cell_features `[B, T, M, C, F]`; cell_mask `[B, T, M, C]`; closed `[B, M, C]`
+        slot_act_at/slot_act_id at `[B*T*M]`; cell_act_at/cell_act_id, match_at/match_weight/match_length at
+        `[B*T*M*C]`, and the tokens of the matches as span_at (which match), span_row, span_token `[tokens]`; cell_features `[B, T, M, C, F]`; cell_mask `[B, T, M, C]`; closed `[B, M, C]`
         (position in the slot's closed list + 1, 0 none); override, late_override, labels `[B, T, M]` (cell or -1);
         summary `[B, T, E]`; weight `[B]` of the dialogue; decision_at `[D]` (position in `[B*T]`), decision_action, decision_weight, taken_at/
         taken_id, last_taken `[D]`, context_at/context_id, decision_override `[D, M]`.
@@ -42,7 +51,9 @@ def collate(
     batch_size, slots = len(dialogues), len(encoder.ontology.slots)
     length = max((len(turns) for turns in dialogues), default=0)
     cells = max((_most_cells(turn) for turns in dialogues for turn in turns), default=2)
-    hypotheses = max((len(turn.utterances) for turns in dialogues for turn in turns), default=1) or 1
+    hypotheses = (
+        max((len(turn.utterances) for turns in dialogues for turn in turns), default=1) or 1
+    )
     utterances, rows = _distinct(dialogues, extra)
 
     batch: Batch = {
@@ -58,14 +69,17 @@ def collate(
         "summary": np.zeros((batch_size, length, SUMMARY_SIZE), np.float32),
         "weight": np.array([turns[0].weight if turns else 0.0 for turns in dialogues], np.float32),
     }
-    batch["cell_mask"][..., 0] = 1.0  # also where a dialogue is over, so that every belief sums to 1
+    batch["cell_mask"][..., 0] = (
+        1.0  # also where a dialogue is over, so that every belief sums to 1
+    )
     batch.update(_utterance_arrays(encoder, utterances))
     for slot, values in enumerate(encoder.ontology.values.values()):
         width = min(cells, 2 + len(values.closed))
         batch["closed"][:, slot, :width] = np.arange(1, width + 1)
 
     flat: Dict[str, List[Tuple]] = {
-        name: [] for name in ("feature", "act", "last", "slot_act", "cell_act", "match", "taken", "context")
+        name: []
+        for name in ("feature", "act", "last", "slot_act", "cell_act", "match", "taken", "context")
     }
     decisions: List[Tuple[int, int, float, int]] = []
     decision_overrides: List[Tuple[int, int, int]] = []
@@ -80,7 +94,9 @@ def collate(
             flat["act"].extend((at, *act) for act in turn.acts)
             flat["last"].extend((at, action) for action in turn.last_actions)
             flat["slot_act"].extend((at * slots + slot, act) for slot, act in turn.slot_acts)
-            flat["cell_act"].extend(((at * slots + slot) * cells + cell, act) for slot, cell, act in turn.cell_acts)
+            flat["cell_act"].extend(
+                ((at * slots + slot) * cells + cell, act) for slot, cell, act in turn.cell_acts
+            )
             flat["match"].extend(
                 (
                     (at * slots + m.slot) * cells + m.cell,
@@ -115,7 +131,7 @@ def collate(
     _add_flat(batch, "last", flat["last"], ("id",))
     _add_flat(batch, "slot_act", flat["slot_act"], ("id",))
     _add_flat(batch, "cell_act", flat["cell_act"], ("id",))
-    _add_flat(batch, "match", flat["match"], ("row", "start", "end", "weight"))
+    _add_matches(batch, flat["match"])
     _add_flat(batch, "taken", flat["taken"], ("id",))
     _add_flat(batch, "context", flat["context"], ("id",))
     columns = np.array(decisions, np.float64).reshape(-1, 4)
@@ -132,7 +148,14 @@ def collate(
 def _most_cells(turn: EncodedTurn) -> int:
     """Cells of the slot with the most of them, those that others added during the turn included."""
     set_later = [cell for decision in turn.decisions for _, cell in decision.overrides]
-    return max([2, *turn.cells, *(cell + 1 for cell in set_later), *(cell + 1 for _, cell in turn.late_overrides)])
+    return max(
+        [
+            2,
+            *turn.cells,
+            *(cell + 1 for cell in set_later),
+            *(cell + 1 for _, cell in turn.late_overrides),
+        ]
+    )
 
 
 def _distinct(
@@ -156,7 +179,7 @@ def _distinct(
 def _utterance_arrays(encoder: Encoder, utterances: Sequence[EncodedUtterance]) -> Batch:
     count, slots = len(utterances), len(encoder.ontology.slots)
     longest = max((len(utterance.words) for utterance in utterances), default=0) or 1
-    words: Dict[str, int] = {"": 0}
+    words: Dict[str, int] = {"": 0, UNKNOWN_WORD: UNKNOWN}
     batch = {
         "tokens": np.zeros((count, longest), np.int32),
         "lengths": np.zeros(count, np.int32),
@@ -179,10 +202,9 @@ def _utterance_arrays(encoder: Encoder, utterances: Sequence[EncodedUtterance]) 
 
 
 def word_arrays(vocabulary: Vocabulary, words: Sequence[str]) -> Batch:
-    """Ids of words (the first is the padding) and of their character n-grams, padded with 0."""
-    ids = np.array([0] + [vocabulary.words[word] for word in words[1:]], np.int32)
-    ids[1:][ids[1:] == 0] = UNKNOWN
-    subwords = [()] + [vocabulary.subwords(word) for word in words[1:]]
+    """Ids of words (the first two are padding and unknown) and of their character n-grams, padded with 0."""
+    ids = np.array([PADDING, UNKNOWN] + [vocabulary.words[word] for word in words[2:]], np.int32)
+    subwords = [(), ()] + [vocabulary.subwords(word) for word in words[2:]]
     width = max((len(grams) for grams in subwords), default=0)
     padded = np.zeros((len(words), width), np.int32)
     for row, grams in zip(padded, subwords):
@@ -190,8 +212,27 @@ def word_arrays(vocabulary: Vocabulary, words: Sequence[str]) -> Batch:
     return {"words": ids, "subwords": padded}
 
 
+def _add_matches(batch: Batch, matches: List[Tuple]) -> None:
+    """The matches (cell, row, start, end, weight), and each of their tokens."""
+    table = np.array(matches, np.float64).reshape(-1, 5)
+    lengths = (table[:, 3] - table[:, 2]).astype(np.int32)
+    batch["match_at"] = table[:, 0].astype(np.int32)
+    batch["match_weight"] = table[:, 4].astype(np.float32)
+    batch["match_length"] = lengths.astype(np.float32)
+    batch["span_at"] = np.repeat(np.arange(len(table), dtype=np.int32), lengths)
+    batch["span_row"] = np.repeat(table[:, 1].astype(np.int32), lengths)
+    offsets = np.arange(lengths.sum(), dtype=np.int32) - np.repeat(
+        np.cumsum(lengths) - lengths, lengths
+    )
+    batch["span_token"] = (np.repeat(table[:, 2].astype(np.int32), lengths) + offsets).astype(
+        np.int32
+    )
+
+
 def _add_flat(batch: Batch, name: str, rows: List[Tuple], columns: Tuple[str, ...]) -> None:
     table = np.array(rows, np.float64).reshape(-1, 1 + len(columns))
     batch[f"{name}_at"] = table[:, 0].astype(np.int32)
     for i, column in enumerate(columns, start=1):
-        batch[f"{name}_{column}"] = table[:, i].astype(np.float32 if column == "weight" else np.int32)
+        batch[f"{name}_{column}"] = table[:, i].astype(
+            np.float32 if column == "weight" else np.int32
+        )

@@ -4,6 +4,7 @@ Values come from the domain, lookup tables, the corpus and the knowledge base, a
 occurs where all of its normalised tokens (or those of a synonym) stand in a row, or where a distinctive part of it
 does ("ove" for "a man called ove").
 """
+
 from __future__ import annotations
 
 import re
@@ -67,7 +68,10 @@ class Ontology:
     """
 
     def __init__(
-        self, slots: Mapping[str, SlotValues], language: str = "en", splitter: Optional[Splitter] = None
+        self,
+        slots: Mapping[str, SlotValues],
+        language: str = "en",
+        splitter: Optional[Splitter] = None,
     ) -> None:
         self.slots: Tuple[str, ...] = tuple(slots)
         self.values: Dict[str, SlotValues] = dict(slots)
@@ -93,7 +97,7 @@ class Ontology:
         """A value as normalised tokens."""
         return normalise(value, self.language, self.splitter)
 
-    def with_values(self, values: Mapping[str, Iterable[str]]) -> "Ontology":
+    def with_values(self, values: Mapping[str, Iterable[str]]) -> Ontology:
         """The same slots with these values added (knowledge base rows that came after training)."""
         slots = dict(self.values)
         for slot, added in values.items():
@@ -113,7 +117,9 @@ class Ontology:
                     found.append(match._replace(start=start, end=end))
             for slot, values in enumerate(self.values.values()):
                 if values.kind == "number" and _is_number(words[start]):
-                    found.append(Match(slot, self.canonical(slot, words[start]), start, start + 1, 1.0, 1.0))
+                    found.append(
+                        Match(slot, self.canonical(slot, words[start]), start, start + 1, 1.0, 1.0)
+                    )
         return _longest_matches(found)
 
     def to_dict(self) -> Dict[str, Any]:
@@ -130,7 +136,7 @@ class Ontology:
     @classmethod
     def from_dict(
         cls, record: Mapping[str, Any], language: str = "en", splitter: Optional[Splitter] = None
-    ) -> "Ontology":
+    ) -> Ontology:
         """Inverse of `to_dict`."""
         slots = {
             slot: SlotValues(
@@ -182,7 +188,11 @@ def _parts(tokens: Tuple[str, ...]) -> Iterable[Tuple[Tuple[str, ...], float]]:
     for length in range(1, len(tokens)):
         for start in range(len(tokens) - length + 1):
             part = tokens[start : start + length]
-            telling = [word for word in part if word not in _COMMON and len(word) > 2 and not word[0].isdigit()]
+            telling = [
+                word
+                for word in part
+                if word not in _COMMON and len(word) > 2 and not word[0].isdigit()
+            ]
             if telling and part[0] not in _COMMON and part[-1] not in _COMMON:
                 yield part, length / len(tokens)
 
@@ -195,7 +205,9 @@ def _longest_matches(found: List[Match]) -> List[Match]:
             other.slot == match.slot
             and other.start <= match.start
             and match.end <= other.end
-            and (other.end - other.start > match.end - match.start or other.coverage > match.coverage)
+            and (
+                other.end - other.start > match.end - match.start or other.coverage > match.coverage
+            )
             for other in kept
         )
         if not inside:

@@ -1,4 +1,5 @@
 """A trained model on disk: settings, vocabulary and values as JSON, weights as `.npz`. No pickle anywhere."""
+
 from __future__ import annotations
 
 import hashlib
@@ -48,7 +49,10 @@ def save(
         "extra": dict(extra or {}),
     }
     (directory / _MODEL).write_text(json.dumps(model, ensure_ascii=False), encoding="utf-8")
-    np.savez(directory / _WEIGHTS, **{name: np.asarray(value, np.float32) for name, value in weights.items()})
+    np.savez(
+        directory / _WEIGHTS,
+        **{name: np.asarray(value, np.float32) for name, value in weights.items()},
+    )
     manifest = {"format": "rasa_hybrid", "schema": SCHEMA, "sha256": _digests(directory)}
     (directory / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
@@ -65,7 +69,9 @@ def load(
     try:
         manifest = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{directory} holds no model of rasa_hybrid ({_MANIFEST} can't be read: {error}).") from error
+        raise CheckpointError(
+            f"{directory} holds no model of rasa_hybrid ({_MANIFEST} can't be read: {error})."
+        ) from error
     if not isinstance(manifest, dict) or manifest.get("format") != "rasa_hybrid":
         raise CheckpointError(f"{directory / _MANIFEST} is not a manifest of rasa_hybrid.")
     if manifest.get("schema") != SCHEMA:
@@ -75,7 +81,9 @@ def load(
         )
     for name, digest in manifest.get("sha256", {}).items():
         if _digest(directory / name) != digest:
-            raise CheckpointError(f"{directory / name} is damaged or missing (its checksum differs): train the model again.")
+            raise CheckpointError(
+                f"{directory / name} is damaged or missing (its checksum differs): train the model again."
+            )
     try:
         model = json.loads((directory / _MODEL).read_text(encoding="utf-8"))
         settings = Settings.from_mapping(model["settings"])
@@ -84,11 +92,15 @@ def load(
         with np.load(directory / _WEIGHTS, allow_pickle=False) as arrays:
             weights = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, KeyError, TypeError, SettingsError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{directory} holds a damaged model ({type(error).__name__}: {error}).") from error
+        raise CheckpointError(
+            f"{directory} holds a damaged model ({type(error).__name__}: {error})."
+        ) from error
     for name, shape in parameter_shapes(settings, sizes_of(vocabulary, ontology)).items():
         if name not in weights or weights[name].shape != shape:
             found = weights[name].shape if name in weights else "nothing"
-            raise CheckpointError(f"{directory / _WEIGHTS}: {name} should have shape {shape}, found {found}.")
+            raise CheckpointError(
+                f"{directory / _WEIGHTS}: {name} should have shape {shape}, found {found}."
+            )
     return Encoder(settings, vocabulary, ontology), weights, model.get("extra", {})
 
 

@@ -4,6 +4,7 @@ The same encoder serves training (all turns of a dialogue) and acting (one turn 
 A *cell* is a value that a slot can have in this dialogue: 0 is `none`, 1 is `dontcare`, then the closed list, then the
 values in the order in which they were first mentioned by either side.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -32,7 +33,9 @@ from rasa_hybrid.model.vocabulary import SUMMARY_SIZE, Vocabulary, entity_label
 NONE_CELL, DONTCARE_CELL = 0, 1
 #: Features of a cell in a turn, see `_cell_features`.
 CELL_FEATURES = 8
-_WHOLE, _PART, _SHARING, _CONFLICT, _SYSTEM, _USER_BEFORE, _SYSTEM_BEFORE, _ENTITY = range(CELL_FEATURES)
+_WHOLE, _PART, _SHARING, _CONFLICT, _SYSTEM, _USER_BEFORE, _SYSTEM_BEFORE, _ENTITY = range(
+    CELL_FEATURES
+)
 #: Whether a belief label is unknown.
 UNLABELLED = -1
 _MOST_TOKENS = 100
@@ -126,7 +129,7 @@ class Tracked:
     rejected: Set[Tuple[int, int]] = field(default_factory=set)
     last_actions: Tuple[SystemAction, ...] = ()
 
-    def copy(self) -> "Tracked":
+    def copy(self) -> Tracked:
         """An independent copy."""
         return Tracked(
             [list(values) for values in self.values],
@@ -176,7 +179,9 @@ class Encoder:
         for i, turn in enumerate(dialogue.turns):
             encoded = self.observe(tracked, turn, labelled=True)
             last = i == len(dialogue.turns) - 1
-            encoded.decisions = self._decisions(tracked, turn, dialogue.weight, dialogue.complete or not last)
+            encoded.decisions = self._decisions(
+                tracked, turn, dialogue.weight, dialogue.complete or not last
+            )
             encoded.late_overrides = self.close(tracked, turn)
             encoded.weight = dialogue.weight
             turns.append(encoded)
@@ -221,9 +226,17 @@ class Encoder:
                 for match in self._with_open_spans(utterance, turn, spans if number == 0 else ()):
                     cell = tracked.cell(match.slot, match.value)
                     matches.append(MatchCell(match.slot, cell, number, match.start, match.end))
-                    feature(match.slot, cell, _WHOLE if match.coverage == 1.0 else _PART, weight * match.coverage)
+                    feature(
+                        match.slot,
+                        cell,
+                        _WHOLE if match.coverage == 1.0 else _PART,
+                        weight * match.coverage,
+                    )
                     feature(match.slot, cell, _SHARING, match.sharing)
-                    if any(m.slot != match.slot and m.start < match.end and match.start < m.end for m in utterance.matches):
+                    if any(
+                        m.slot != match.slot and m.start < match.end and match.start < m.end
+                        for m in utterance.matches
+                    ):
                         feature(match.slot, cell, _CONFLICT)
             for slot, value in self._entity_values(turn.user):
                 cell = tracked.cell(slot, value)
@@ -237,7 +250,9 @@ class Encoder:
             for pair in self._override(tracked, override)
         ]
         tracked.rejected -= set(overrides)
-        labels = self._labels(tracked, turn) if labelled else [UNLABELLED] * len(self.ontology.slots)
+        labels = (
+            self._labels(tracked, turn) if labelled else [UNLABELLED] * len(self.ontology.slots)
+        )
         tracked.user_said |= said
         return EncodedTurn(
             utterances=utterances,
@@ -264,7 +279,11 @@ class Encoder:
         )
 
     def decision(
-        self, tracked: Tracked, taken: Sequence[SystemAction], context: Sequence[str], overrides: Sequence[Override] = ()
+        self,
+        tracked: Tracked,
+        taken: Sequence[SystemAction],
+        context: Sequence[str],
+        overrides: Sequence[Override] = (),
     ) -> Decision:
         """What the policy reads beside belief and state for its next decision in a turn."""
         return Decision(
@@ -288,14 +307,18 @@ class Encoder:
         tracked.last_actions = turn.actions
         return late
 
-    def _encode_utterance(self, text: str, intent: Optional[str], entities: Tuple) -> EncodedUtterance:
+    def _encode_utterance(
+        self, text: str, intent: Optional[str], entities: Tuple
+    ) -> EncodedUtterance:
         tokens = tokenize(text, self.ontology.language, self.ontology.splitter)[:_MOST_TOKENS]
         intents = self.vocabulary.intents
         tags: Tuple[int, ...] = ()
         if entities or intent:
             names = ["O"] * len(tokens)
             for entity in entities:
-                inside = [i for i, t in enumerate(tokens) if entity.start < t.end and t.start < entity.end]
+                inside = [
+                    i for i, t in enumerate(tokens) if entity.start < t.end and t.start < entity.end
+                ]
                 label = entity_label(entity.name, entity.role, entity.group)
                 for i in inside:
                     names[i] = f"{'B' if i == inside[0] else 'I'}-{label}"
@@ -316,9 +339,13 @@ class Encoder:
             return ([self.utterance(user)], [1.0]) if user.text else ([], [])
         best = user.hypotheses[: self.settings.n_best_hypotheses]
         total = sum(h.confidence for h in best) or float(len(best))
-        weights = [h.confidence / total if sum(x.confidence for x in best) else 1.0 / len(best) for h in best]
+        weights = [
+            h.confidence / total if sum(x.confidence for x in best) else 1.0 / len(best)
+            for h in best
+        ]
         encoded = [
-            self.utterance(user) if h.text == user.text else self._utterance(h.text, None, ()) for h in best
+            self.utterance(user) if h.text == user.text else self._utterance(h.text, None, ())
+            for h in best
         ]
         return encoded, weights
 
@@ -332,7 +359,9 @@ class Encoder:
     def _context(self, context: Sequence[str]) -> Tuple[int, ...]:
         if not self.settings.context:
             return ()
-        return tuple(index for index in (self.vocabulary.features[name] for name in context) if index)
+        return tuple(
+            index for index in (self.vocabulary.features[name] for name in context) if index
+        )
 
     def _system_acts(
         self, tracked: Tracked
@@ -343,7 +372,11 @@ class Encoder:
             for act in action.acts:
                 name = vocabulary.acts[act.act]
                 acts.append(
-                    (name, vocabulary.act_slots[act.slot or ""], vocabulary.act_values[act.value or ""])
+                    (
+                        name,
+                        vocabulary.act_slots[act.slot or ""],
+                        vocabulary.act_values[act.value or ""],
+                    )
                 )
                 slot = self.ontology.position(act.slot) if act.slot else -1
                 if slot < 0:
@@ -401,7 +434,9 @@ class Encoder:
             labels.append(UNLABELLED if known is None else known)
         return labels
 
-    def _decisions(self, tracked: Tracked, turn: Turn, weight: float, complete: bool) -> List[Decision]:
+    def _decisions(
+        self, tracked: Tracked, turn: Turn, weight: float, complete: bool
+    ) -> List[Decision]:
         actions = turn.actions[: self.settings.actions_per_turn]
         decisions = []
         for i, action in enumerate(actions):

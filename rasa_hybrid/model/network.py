@@ -3,6 +3,7 @@
 `acting` holds the same equations in NumPy, as the model acts; `parameters` of both are one specification, and a test
 holds them equal.
 """
+
 from __future__ import annotations
 
 from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
@@ -50,7 +51,10 @@ class JointModel(tf.Module):
     """
 
     def __init__(
-        self, settings: Settings, sizes: Mapping[str, int], weights: Optional[Mapping[str, np.ndarray]] = None
+        self,
+        settings: Settings,
+        sizes: Mapping[str, int],
+        weights: Optional[Mapping[str, np.ndarray]] = None,
     ) -> None:
         super().__init__(name="joint_model")
         self.settings = settings
@@ -58,19 +62,24 @@ class JointModel(tf.Module):
         shapes = parameter_shapes(settings, sizes)
         values = weights if weights is not None else initial_weights(shapes, settings.seed)
         self.parameters: Dict[str, tf.Variable] = {
-            name: tf.Variable(np.asarray(values[name], np.float32), name=name, dtype=tf.float32) for name in shapes
+            name: tf.Variable(np.asarray(values[name], np.float32), name=name, dtype=tf.float32)
+            for name in shapes
         }
 
     @property
     def policy_parameters(self) -> List[tf.Variable]:
         """The parameters of the policy network alone."""
-        return [variable for name, variable in self.parameters.items() if name.startswith("policy/")]
+        return [
+            variable for name, variable in self.parameters.items() if name.startswith("policy/")
+        ]
 
     def weights(self) -> Dict[str, np.ndarray]:
         """The parameters as arrays."""
         return {name: variable.numpy() for name, variable in self.parameters.items()}
 
-    def __call__(self, batch: Mapping[str, tf.Tensor], dropout_seed: Optional[tf.Tensor] = None) -> Outputs:
+    def __call__(
+        self, batch: Mapping[str, tf.Tensor], dropout_seed: Optional[tf.Tensor] = None
+    ) -> Outputs:
         """Runs a batch.
 
         Args:
@@ -88,7 +97,7 @@ class JointModel(tf.Module):
         return Outputs(belief, in_force, logits, intent_logits, tag_logits, state)
 
     def _encode_utterances(
-        self, batch: Mapping[str, tf.Tensor], drop: "_Dropout"
+        self, batch: Mapping[str, tf.Tensor], drop: _Dropout
     ) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Token states `[U, L, 2h]`, `U_k` `[U, 2h]`, and what each slot reads of an utterance `[U, M, 2h]`."""
         p, settings = self.parameters, self.settings
@@ -100,37 +109,74 @@ class JointModel(tf.Module):
             vectors += tf.reduce_sum(grams * present, axis=1) / count
         lengths = batch["lengths"]
         mask = tf.sequence_mask(lengths, tf.shape(batch["tokens"])[1], tf.float32)
-        embedded = tf.gather(vectors, batch["tokens"])
-        embedded = drop.words(embedded, p["words"][UNKNOWN], batch["token_slots"])
-        if settings.candidates:
-            embedded += tf.einsum("ulm,me->ule", batch["token_slots"], p["token_slots"])
-        embedded = drop(embedded) * mask[:, :, None]
-        forward = _lstm(embedded, p, "utterance_forward")
-        backward = _reverse(_lstm(_reverse(embedded, lengths), p, "utterance_backward"), lengths)
+        tokens = drop.words(batch["tokens"], batch["token_slots"])
+        forward, backward = self._read_both_ways(
+            drop(vectors), tokens, batch["token_slots"], lengths
+        )
         states = tf.concat([forward, backward], axis=-1) * mask[:, :, None]
         last = tf.maximum(lengths - 1, 0)
         encoded = tf.concat([tf.gather(forward, last, batch_dims=1), backward[:, 0]], axis=-1)
         encoded *= tf.cast(lengths > 0, tf.float32)[:, None]
         if not settings.candidates:
             return states, drop(encoded), tf.zeros([tf.shape(encoded)[0], 1, 1])
-        scores = tf.einsum("ulh,mh->uml", states, p["belief/attention"]) + (mask[:, None] - 1.0) * 1e9
+        scores = (
+            tf.einsum("ulh,mh->uml", states, p["belief/attention"]) + (mask[:, None] - 1.0) * 1e9
+        )
         read = tf.einsum("uml,ulh->umh", tf.nn.softmax(scores), states)
         return drop(states), drop(encoded), drop(read)
 
+    def _read_both_ways(
+        self, vectors: tf.Tensor, tokens: tf.Tensor, token_slots: tf.Tensor, lengths: tf.Tensor
+    ) -> Tuple[tf.Tensor, tf.Tensor]:
+        """Outputs `[U, L, h]` of the utterance LSTM in both directions.
+
+        The inputs of the gates are computed once per distinct word, and both directions run as one recurrence.
+        """
+        p = self.parameters
+        names = ("utterance_forward", "utterance_backward")
+        kernel = tf.concat([p[f"{name}/kernel"] for name in names], axis=1)
+        bias = tf.concat([p[f"{name}/bias"] for name in names], axis=0)
+        recurrent = tf.stack([p[f"{name}/recurrent_kernel"] for name in names])
+        gates = tf.gather(vectors @ kernel + bias, tokens)
+        if self.settings.candidates:
+            gates += tf.einsum("ulm,mg->ulg", token_slots, p["token_slots"] @ kernel)
+        ahead, back = tf.split(gates, 2, axis=-1)
+        inputs = tf.transpose(tf.stack([ahead, _reverse(back, lengths)]), [2, 0, 1, 3])
+
+        def step(
+            state: Tuple[tf.Tensor, tf.Tensor], gate_inputs: tf.Tensor
+        ) -> Tuple[tf.Tensor, tf.Tensor]:
+            hidden, cell = state
+            i, f, g, o = tf.split(gate_inputs + hidden @ recurrent, 4, axis=-1)
+            cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
+            return tf.sigmoid(o) * tf.tanh(cell), cell
+
+        start = tf.zeros([2, tf.shape(tokens)[0], recurrent.shape[1]])
+        outputs, _ = tf.scan(step, inputs, (start, start))
+        ahead, back = tf.unstack(tf.transpose(outputs, [1, 2, 0, 3]), num=2)
+        return ahead, _reverse(back, lengths)
+
     def _dialogue_states(
-        self, batch: Mapping[str, tf.Tensor], encoded: tf.Tensor, drop: "_Dropout"
+        self, batch: Mapping[str, tf.Tensor], encoded: tf.Tensor, drop: _Dropout
     ) -> tf.Tensor:
         """s_k `[B, T, S]` of eq. 1."""
         p = self.parameters
         shape = tf.shape(batch["turn_mask"])
         turns = shape[0] * shape[1]
         acts = tf.concat(
-            [tf.gather(p[name], batch[f"act_{part}"]) for name, part in self._act_embeddings()], axis=-1
+            [tf.gather(p[name], batch[f"act_{part}"]) for name, part in self._act_embeddings()],
+            axis=-1,
         )
         inputs = [_gather_weighted(encoded, batch), _bag(acts, batch["act_at"], turns, shape)]
         if self.settings.context:
-            inputs.append(_bag(tf.gather(p["actions"], batch["last_id"]), batch["last_at"], turns, shape))
-            inputs.append(_bag(tf.gather(p["features"], batch["feature_id"]), batch["feature_at"], turns, shape))
+            inputs.append(
+                _bag(tf.gather(p["actions"], batch["last_id"]), batch["last_at"], turns, shape)
+            )
+            inputs.append(
+                _bag(
+                    tf.gather(p["features"], batch["feature_id"]), batch["feature_at"], turns, shape
+                )
+            )
         return drop(_lstm(tf.concat(inputs, axis=-1), p, "dialogue"))
 
     def _act_embeddings(self) -> List[Tuple[str, str]]:
@@ -143,7 +189,7 @@ class JointModel(tf.Module):
         state: tf.Tensor,
         token_states: tf.Tensor,
         utterance_slots: tf.Tensor,
-        drop: "_Dropout",
+        drop: _Dropout,
     ) -> Tuple[tf.Tensor, tf.Tensor]:
         """P(l_k^m) `[B, T, M, C]` of eq. 2, before and after what others set."""
         p = self.parameters
@@ -151,7 +197,10 @@ class JointModel(tf.Module):
         if not self.sizes["slots"]:
             return batch["cell_mask"], batch["cell_mask"]
         if not self.settings.candidates:
-            hidden = tf.einsum("bts,msh->btmh", state, p["belief/slot_hidden_kernel"]) + p["belief/slot_hidden_bias"]
+            hidden = (
+                tf.einsum("bts,msh->btmh", state, p["belief/slot_hidden_kernel"])
+                + p["belief/slot_hidden_bias"]
+            )
             hidden = drop(tf.nn.relu(hidden))
             logits = self._closed_logits(batch, hidden)
             return _anew(batch, logits)
@@ -159,17 +208,27 @@ class JointModel(tf.Module):
         turns = shape[0] * shape[1]
         read = _gather_weighted(utterance_slots, batch)
         requested = _bag(
-            tf.gather(p["acts"], batch["slot_act_id"]), batch["slot_act_at"], turns * slots, shape[:3]
+            tf.gather(p["acts"], batch["slot_act_id"]),
+            batch["slot_act_at"],
+            turns * slots,
+            shape[:3],
         )
-        slot_names = tf.broadcast_to(p["belief/slots"], tf.concat([shape[:3], [tf.shape(p["belief/slots"])[1]]], 0))
+        slot_names = tf.broadcast_to(
+            p["belief/slots"], tf.concat([shape[:3], [tf.shape(p["belief/slots"])[1]]], 0)
+        )
         repeated = tf.repeat(state[:, :, None], slots, axis=2)
         context = tf.concat([repeated, read, requested, slot_names], axis=-1)
-        hidden = tf.einsum("btmi,ih->btmh", context, p["belief/context_kernel"]) + p["belief/context_bias"]
+        hidden = (
+            tf.einsum("btmi,ih->btmh", context, p["belief/context_kernel"])
+            + p["belief/context_bias"]
+        )
         settled = drop(tf.nn.relu(hidden))
 
         cells = turns * slots * shape[3]
         spans = _span_means(token_states, batch) * batch["match_weight"][:, None]
-        evidence = tf.concat([spans @ p["belief/match_kernel"], tf.gather(p["belief/acts"], batch["cell_act_id"])], 0)
+        evidence = tf.concat(
+            [spans @ p["belief/match_kernel"], tf.gather(p["belief/acts"], batch["cell_act_id"])], 0
+        )
         at = tf.concat([batch["match_at"], batch["cell_act_at"]], 0)
         scores = _bag(evidence, at, cells, shape)
         scores += tf.einsum("btmcf,fh->btmch", batch["cell_features"], p["belief/feature_kernel"])
@@ -182,7 +241,9 @@ class JointModel(tf.Module):
     def _closed_logits(self, batch: Mapping[str, tf.Tensor], hidden: tf.Tensor) -> tf.Tensor:
         """Logits of the cells that stand on the slots' closed lists `[B, T, M, C]`; of others 0 or, without candidates, none."""
         p = self.parameters
-        listed = tf.einsum("btmh,mhv->btmv", hidden, p["belief/closed_kernel"]) + p["belief/closed_bias"]
+        listed = (
+            tf.einsum("btmh,mhv->btmv", hidden, p["belief/closed_kernel"]) + p["belief/closed_bias"]
+        )
         shape = tf.shape(batch["cell_mask"])
         padded = tf.pad(listed, [[0, 0], [0, 0], [0, 0], [1, 0]])
         if not self.settings.candidates:
@@ -206,7 +267,9 @@ class JointModel(tf.Module):
             logits = tf.einsum("bmch,h->bmc", hidden, p["belief/score_kernel"]) + closed_now
             logits += (mask - 1.0) * 1e9
             settled = keep_now + tf.reduce_sum(
-                tf.stack([carried[..., NONE_CELL], carried[..., DONTCARE_CELL]], -1) * p["belief/keep_previous"], -1
+                tf.stack([carried[..., NONE_CELL], carried[..., DONTCARE_CELL]], -1)
+                * p["belief/keep_previous"],
+                -1,
             )
             chances = tf.nn.softmax(tf.concat([settled[..., None], logits], axis=-1))
             kept = carried * mask
@@ -218,13 +281,24 @@ class JointModel(tf.Module):
         start = tf.one_hot(tf.fill([shape[0], shape[2]], NONE_CELL), shape[3])
         turns = tuple(
             tf.transpose(x, tf.concat([[1, 0], tf.range(2, tf.rank(x))], 0))
-            for x in (scores, closed, keep, batch["cell_mask"], batch["override"], batch["late_override"])
+            for x in (
+                scores,
+                closed,
+                keep,
+                batch["cell_mask"],
+                batch["override"],
+                batch["late_override"],
+            )
         )
         belief, in_force, _ = tf.scan(step, turns, (start, start, start))
         return tf.transpose(belief, [1, 0, 2, 3]), tf.transpose(in_force, [1, 0, 2, 3])
 
     def _policy(
-        self, batch: Mapping[str, tf.Tensor], state: tf.Tensor, in_force: tf.Tensor, drop: "_Dropout"
+        self,
+        batch: Mapping[str, tf.Tensor],
+        state: tf.Tensor,
+        in_force: tf.Tensor,
+        drop: _Dropout,
     ) -> tf.Tensor:
         """Logits of eq. 3 for every decision `[D, actions]`."""
         p = self.parameters
@@ -236,7 +310,9 @@ class JointModel(tf.Module):
         s = tf.gather(tf.reshape(state, [-1, tf.shape(state)[-1]]), at)
         inputs = [s, self._belief_features(belief), summary]
         if self.settings.actions_per_turn > 1:
-            taken = tf.math.unsorted_segment_sum(tf.gather(p["actions"], batch["taken_id"]), batch["taken_at"], decisions)
+            taken = tf.math.unsorted_segment_sum(
+                tf.gather(p["actions"], batch["taken_id"]), batch["taken_at"], decisions
+            )
             last = tf.gather(p["actions"], batch["last_taken"])
             inputs += [taken, last * tf.cast(batch["last_taken"] > 0, tf.float32)[:, None]]
         hidden = tf.concat(inputs, axis=-1) @ p["policy/kernel"] + p["policy/bias"]
@@ -258,14 +334,21 @@ class JointModel(tf.Module):
         decisions = tf.shape(belief)[0]
         if not self.settings.candidates:
             width = self.sizes["closed"]
-            padded = tf.pad(logs, [[0, 0], [0, 0], [0, width]], constant_values=np.log(BELIEF_FLOOR))[:, :, :width]
+            padded = tf.pad(
+                logs, [[0, 0], [0, 0], [0, width]], constant_values=np.log(BELIEF_FLOOR)
+            )[:, :, :width]
             return tf.reshape(padded, [decisions, self.sizes["slots"] * width])
         entropy = -tf.reduce_sum(belief * logs, axis=-1)
         others = tf.pad(belief[:, :, 2:], [[0, 0], [0, 0], [0, 2]])
         best = tf.math.top_k(others, 2).values
         rest = tf.maximum(tf.reduce_sum(others, axis=-1) - tf.reduce_sum(best, axis=-1), 0.0)
         best_logs = tf.math.log(tf.maximum(best, BELIEF_FLOOR))
-        columns = [logs[:, :, NONE_CELL], logs[:, :, DONTCARE_CELL], best_logs[:, :, 0], best_logs[:, :, 1]]
+        columns = [
+            logs[:, :, NONE_CELL],
+            logs[:, :, DONTCARE_CELL],
+            best_logs[:, :, 0],
+            best_logs[:, :, 1],
+        ]
         columns = [column / -np.log(BELIEF_FLOOR) for column in columns]
         features = tf.stack(columns + [entropy, rest], axis=-1)
         return tf.reshape(features, [decisions, self.sizes["slots"] * BELIEF_FEATURES])
@@ -284,15 +367,14 @@ class _Dropout:
             return x
         return tf.nn.experimental.stateless_dropout(x, self._settings.dropout, self._next())
 
-    def words(self, embedded: tf.Tensor, unknown: tf.Tensor, token_slots: tf.Tensor) -> tf.Tensor:
-        """Replaces words by the unknown word, more of them where a candidate value stands."""
+    def words(self, tokens: tf.Tensor, token_slots: tf.Tensor) -> tf.Tensor:
+        """Replaces words by the unknown word (row 1), more of them where a candidate value stands."""
         if self._seed is None:
-            return embedded
-        shape = tf.shape(embedded)[:2]
+            return tokens
         inside = tf.reduce_max(token_slots, axis=-1) > 0
         rate = tf.where(inside, self._settings.value_dropout, self._settings.word_dropout)
-        dropped = tf.random.stateless_uniform(shape, self._next()) < rate
-        return tf.where(dropped[:, :, None], unknown, embedded)
+        dropped = tf.random.stateless_uniform(tf.shape(tokens), self._next()) < rate
+        return tf.where(tf.logical_and(dropped, tokens > 0), UNKNOWN, tokens)
 
     def _next(self) -> tf.Tensor:
         self._calls += 1
@@ -322,7 +404,9 @@ def initial_weights(shapes: Mapping[str, Tuple[int, ...]], seed: int) -> Dict[st
 
 def _lstm(x: tf.Tensor, p: Mapping[str, tf.Variable], name: str) -> tf.Tensor:
     """An LSTM over `x` `[batch, time, in]` -> `[batch, time, units]` (gates i, f, g, o as in Keras)."""
-    kernel, recurrent, bias = (p[f"{name}/{part}"] for part in ("kernel", "recurrent_kernel", "bias"))
+    kernel, recurrent, bias = (
+        p[f"{name}/{part}"] for part in ("kernel", "recurrent_kernel", "bias")
+    )
     units = recurrent.shape[0]
     batch = tf.shape(x)[0]
     zeros = tf.zeros([batch, units])
@@ -366,11 +450,9 @@ def _gather_weighted(rows: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tens
 
 def _span_means(states: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """Mean state of the tokens of each match `[N, 2h]`."""
-    sums = tf.cumsum(states, axis=1)
-    sums = tf.pad(sums, [[0, 0], [1, 0], [0, 0]])
-    row, start, end = batch["match_row"], batch["match_start"], batch["match_end"]
-    total = tf.gather_nd(sums, tf.stack([row, end], 1)) - tf.gather_nd(sums, tf.stack([row, start], 1))
-    return total / tf.cast(tf.maximum(end - start, 1), tf.float32)[:, None]
+    tokens = tf.gather_nd(states, tf.stack([batch["span_row"], batch["span_token"]], 1))
+    total = tf.math.unsorted_segment_sum(tokens, batch["span_at"], tf.shape(batch["match_at"])[0])
+    return total / batch["match_length"][:, None]
 
 
 def _override(belief: tf.Tensor, cells: tf.Tensor) -> tf.Tensor:
@@ -391,7 +473,9 @@ def _anew(batch: Mapping[str, tf.Tensor], logits: tf.Tensor) -> Tuple[tf.Tensor,
         now = tf.where(override >= 0, override, held)
         return now, tf.where(late >= 0, late, now), best_now
 
-    turns = tuple(tf.transpose(x, [1, 0, 2]) for x in (best, batch["override"], batch["late_override"]))
+    turns = tuple(
+        tf.transpose(x, [1, 0, 2]) for x in (best, batch["override"], batch["late_override"])
+    )
     none = tf.fill(tf.shape(best[:, 0]), -1)
     held, _, _ = tf.scan(step, turns, (none, none, none))
     return belief, _override(belief, tf.transpose(held, [1, 0, 2]))

@@ -1,4 +1,5 @@
 """The one specification of the model's parameters: names and shapes, for learning and for acting."""
+
 from __future__ import annotations
 
 from typing import Dict, Mapping, Tuple
@@ -71,7 +72,12 @@ def parameter_shapes(settings: Settings, sizes: Mapping[str, int]) -> Dict[str, 
     shapes["belief/closed_kernel"] = (slots, hidden, sizes["closed"])
     shapes["belief/closed_bias"] = (slots, sizes["closed"])
     width = BELIEF_FEATURES if s.candidates else sizes["closed"]
-    policy_inputs = s.dialogue_lstm_size + slots * width + SUMMARY_SIZE + (2 * act if s.actions_per_turn > 1 else 0)
+    policy_inputs = (
+        s.dialogue_lstm_size
+        + slots * width
+        + SUMMARY_SIZE
+        + (2 * act if s.actions_per_turn > 1 else 0)
+    )
     shapes["policy/kernel"] = (policy_inputs, s.policy_hidden_size)
     shapes["policy/bias"] = (s.policy_hidden_size,)
     if s.context:

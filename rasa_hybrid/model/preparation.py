@@ -1,4 +1,5 @@
 """From training data to an encoder: which words, acts, actions and values the model will know."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -41,13 +42,20 @@ def prepare(
     builder.words.update(words)
     for dialogue in dialogues:
         builder.add_dialogue(dialogue)
-    spoken = (turn.user for dialogue in dialogues for turn in dialogue.turns if turn.user is not None)
+    spoken = (
+        turn.user for dialogue in dialogues for turn in dialogue.turns if turn.user is not None
+    )
     for utterance in spoken:
-        for text in {utterance.text, *(h.text for h in utterance.hypotheses[: settings.n_best_hypotheses])}:
+        for text in {
+            utterance.text,
+            *(h.text for h in utterance.hypotheses[: settings.n_best_hypotheses]),
+        }:
             builder.add_words([token.text for token in tokenize(text, settings.language, splitter)])
     for utterance in utterances:
         builder.add_utterance(utterance)
-        builder.add_words([token.text for token in tokenize(utterance.text, settings.language, splitter)])
+        builder.add_words(
+            [token.text for token in tokenize(utterance.text, settings.language, splitter)]
+        )
     vocabulary: Vocabulary = builder.build(actions, settings.subword_buckets)
     return Encoder(settings, vocabulary, ontology)
 
@@ -69,7 +77,9 @@ def build_ontology(
             for slot, value in (turn.goal or {}).items():
                 labelled.setdefault(slot, Counter())[value] += 1
     names = list(listed) + sorted(set(labelled) - set(listed))
-    bare = Ontology({slot: _all_values(listed.get(slot), ()) for slot in names}, settings.language, splitter)
+    bare = Ontology(
+        {slot: _all_values(listed.get(slot), ()) for slot in names}, settings.language, splitter
+    )
     slots: Dict[str, SlotValues] = {}
     for position, slot in enumerate(names):
         spellings: Dict[str, None] = {}
@@ -81,7 +91,7 @@ def build_ontology(
     complete = Ontology(slots, settings.language, splitter)
     unsaid = _unsaid(complete, dialogues) if settings.candidates else {}
     least = max(1, round(_LEAST_SHARE * len(dialogues)))
-    for position, slot in enumerate(names):
+    for slot in names:
         if slots[slot].kind == "bool":
             closed: Iterable[str] = ("true", "false")
         elif not settings.candidates:
@@ -94,7 +104,7 @@ def build_ontology(
 
 
 def _all_values(known: Optional[SlotValues], labelled: Iterable[str]) -> SlotValues:
-    values = {value: () for value in labelled}
+    values = dict.fromkeys(labelled, ())
     if known is None:
         return SlotValues(values)
     return SlotValues({**values, **known.values}, known.kind, known.closed)
@@ -115,7 +125,9 @@ def _unsaid(ontology: Ontology, dialogues: Sequence[Dialogue]) -> Dict[str, Coun
                 if (slot, value) not in mentioned:
                     counts[slot][value] += 1
             if turn.goal is not None:
-                before = {s: ontology.canonical(ontology.position(s), v) for s, v in turn.goal.items()}
+                before = {
+                    s: ontology.canonical(ontology.position(s), v) for s, v in turn.goal.items()
+                }
             mentioned.update(
                 (act.slot, ontology.canonical(ontology.position(act.slot), act.value))
                 for action in turn.actions

@@ -2,6 +2,7 @@
 
 The two presets are the paper's model (`liu2018`) and ours (`default`); any setting can be changed on top of either.
 """
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
@@ -90,7 +91,7 @@ class Settings:
             _check(field.name, getattr(self, field.name))
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "Settings":
+    def from_mapping(cls, values: Mapping[str, Any]) -> Settings:
         """Settings of a configuration: the preset it names, changed by its other keys.
 
         Raises:
@@ -102,10 +103,15 @@ class Settings:
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise SettingsError(f"{unknown[0]}: no such setting; allowed: {', '.join(sorted(known))}.")
+            raise SettingsError(
+                f"{unknown[0]}: no such setting; allowed: {', '.join(sorted(known))}."
+            )
         for name, value in values.items():
             _check(name, value)
-        return replace(cls(preset=preset, **PRESETS[preset]), **{k: v for k, v in values.items() if k != "preset"})
+        return replace(
+            cls(preset=preset, **PRESETS[preset]),
+            **{k: v for k, v in values.items() if k != "preset"},
+        )
 
     def to_dict(self) -> Dict[str, Any]:
         """JSON-able form."""
@@ -155,7 +161,11 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "entity_loss_weight": (0, 1e6),
     "seed": (0, 2**31 - 1),
 }
-_FLOATS = {name for name, default in ((f.name, f.default) for f in fields(Settings)) if isinstance(default, float)}
+_FLOATS = {
+    name
+    for name, default in ((f.name, f.default) for f in fields(Settings))
+    if isinstance(default, float)
+}
 
 
 def _check(name: str, value: Any) -> None:
@@ -164,7 +174,9 @@ def _check(name: str, value: Any) -> None:
         kinds = (int, float) if name in _FLOATS else (int,)
         kind = "a number" if name in _FLOATS else "a whole number"
         if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-            raise SettingsError(f"{name}: {value!r} is not allowed; it has to be {kind} from {low:g} to {high:g}.")
+            raise SettingsError(
+                f"{name}: {value!r} is not allowed; it has to be {kind} from {low:g} to {high:g}."
+            )
     elif name in {"candidates", "context", "pipeline"}:
         if not isinstance(value, bool):
             raise SettingsError(f"{name}: {value!r} is not allowed; it has to be true or false.")

@@ -3,6 +3,7 @@
 Index 0 of every list is "nothing" (padding) except where said; index 1 of the words is the unknown word. Words that
 were never seen share that embedding and keep their character n-grams apart.
 """
+
 from __future__ import annotations
 
 from collections import Counter
@@ -14,6 +15,7 @@ from zlib import crc32
 from rasa_hybrid.dialogue import LISTEN, Dialogue, Utterance
 
 PADDING, UNKNOWN = 0, 1
+UNKNOWN_WORD = "<unknown>"
 #: Features of the knowledge base's answer (`E_k`), see `encoding.summary_features`.
 SUMMARY_SIZE = 8
 _MOST_NGRAMS = 24
@@ -73,7 +75,7 @@ class Vocabulary:
         return {**names, "buckets": self.buckets}
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> "Vocabulary":
+    def from_dict(cls, record: Mapping[str, Any]) -> Vocabulary:
         """Inverse of `to_dict`."""
         lists = {name: Index(record[name], UNKNOWN if name == "words" else 0) for name in _LISTS}
         return cls(**lists, buckets=int(record["buckets"]))
@@ -92,7 +94,9 @@ def character_ngrams(word: str, buckets: int) -> Tuple[int, ...]:
 
 def entity_label(name: str, role: Any = None, group: Any = None) -> str:
     """The tag of an entity: its type with role and group where it has them."""
-    return "#".join([name] + ([str(role or "")] if role or group else []) + ([str(group)] if group else []))
+    return "#".join(
+        [name] + ([str(role or "")] if role or group else []) + ([str(group)] if group else [])
+    )
 
 
 def split_entity_label(label: str) -> Tuple[str, Any, Any]:
@@ -150,7 +154,7 @@ class VocabularyBuilder:
         tags = [f"{prefix}-{label}" for label in sorted(self.labels) for prefix in "BI"]
         known = sorted((self.actions | set(actions)) - {LISTEN})
         return Vocabulary(
-            words=Index(["", "<unknown>"] + sorted(self.words), UNKNOWN),
+            words=Index(["", UNKNOWN_WORD] + sorted(self.words), UNKNOWN),
             acts=Index([""] + sorted(self.acts)),
             act_slots=Index([""] + sorted(self.act_slots)),
             act_values=Index([""] + sorted(self.act_values)),

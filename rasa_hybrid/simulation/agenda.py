@@ -16,8 +16,8 @@ _QUESTIONS = ("request", "offer", "confirm", "select")
 _ORDER = {
     act: position
     for position, act in enumerate(
-        ["greeting", "cancel", "affirm", "negate", "start", "inform", "change", "correct", "request", "repeat"]
-        + ["out_of_domain", "thank_you", "good_bye"]
+        ["greeting", "cancel", "affirm", "negate", "request_alternatives", "start", "inform", "change", "correct"]
+        + ["request", "repeat", "out_of_domain", "thank_you", "good_bye"]
     )
 }
 
@@ -227,11 +227,28 @@ class AgendaUser:
         ]
 
     def _correct(self, slots: Sequence[str]) -> List[DialogueAct]:
+        if self._rng.random() < 0.2:
+            # Only says what is wrong; the system has to ask.
+            self.told.pop(slots[0], None)
+            self._push("inform", slots[0])
+            return [DialogueAct("negate", slots[0])]
         acts = [DialogueAct("negate")]
         for slot in slots[: 1 + (self._rng.random() < self.profile.verbosity + 0.3)]:
             self._push("change", slot)
             acts.append(self._agenda.pop())
         return acts
+
+    def _refuse(self) -> List[DialogueAct]:
+        if self._offer in self._refused:
+            self.setbacks += 1
+        else:
+            self._refused.append(self._offer)
+        self.accepted = self.confirmed = False
+        return [DialogueAct("negate" if self._rng.random() < 0.5 else "request_alternatives")]
+
+    def _open_to_choice(self) -> bool:
+        """Whether the goal leaves anything open, and not much was refused yet."""
+        return len(self._refused) < 2 and any(self.goal.get(slot, DONTCARE) == DONTCARE for slot in self._offer)
 
     def _judge_offer(self) -> List[DialogueAct]:
         self.confirmed = self.accepted = False
@@ -239,10 +256,8 @@ class AgendaUser:
         if wrong:
             self.setbacks += 1
             return self._correct(wrong)
-        open_to_choice = any(self.goal.get(slot, DONTCARE) == DONTCARE for slot in self._offer)
-        if open_to_choice and len(self._refused) < 2 and self._rng.random() < self.profile.pickiness:
-            self._refused.append(self._offer)
-            return [DialogueAct("negate")]
+        if self._offer in self._refused or (self._rng.random() < self.profile.pickiness and self._open_to_choice()):
+            return self._refuse()
         self.accepted = True
         return [DialogueAct("affirm")]
 
@@ -255,6 +270,8 @@ class AgendaUser:
         if self._rng.random() < self.profile.misunderstanding / 2:
             self._evaded = True
             return [DialogueAct("repeat")]
+        if self._rng.random() < self.profile.pickiness / 8 and self._open_to_choice():
+            return self._refuse()
         # Who confirms a booking accepts the offer in it, even if something else was said to the offer itself.
         self.confirmed, self.accepted = True, bool(self._offer)
         return [DialogueAct("affirm")]

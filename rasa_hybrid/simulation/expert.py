@@ -10,12 +10,14 @@ from typing import Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence,
 
 from rasa_hybrid.dialogue import LISTEN, DialogueAct, ResultSummary, SystemAction, Utterance
 from rasa_hybrid.simulation.agents import AgentTurn, certain
-from rasa_hybrid.simulation.catalogue import NOTHING, Catalogue, Entity, Found
+from rasa_hybrid.simulation.catalogue import NOTHING, Catalogue, Entity, Found, Query
 from rasa_hybrid.simulation.flow import SystemFlow, decided
 from rasa_hybrid.simulation.side_effects import SideEffects
 
 #: Actions after which the user is expected to answer something definite.
 _QUESTIONS = ("request", "select", "offer", "confirm")
+#: What a user does who wants another offer.
+_REFUSING = frozenset({"negate", "request_alternatives"})
 _Perform = Callable[[int, str, Optional[Entity]], Dict[str, str]]
 
 
@@ -40,7 +42,7 @@ class _Conversation:
         goal: as tracked.
         found: entities that satisfy it.
         summary: of this turn.
-        offered: ids of all entities offered so far.
+        offered: ids of the entities offered so far, by query.
         current: the entity whose offer stands.
         question: role of the system's last question, "" if it has not asked anything.
         question_action: the action that asked it.
@@ -54,7 +56,7 @@ class _Conversation:
     goal: Dict[str, str] = field(default_factory=dict)
     found: Found = NOTHING
     summary: ResultSummary = ResultSummary()
-    offered: List[str] = field(default_factory=list)
+    offered: Dict[Query, List[str]] = field(default_factory=dict)
     current: Optional[Entity] = None
     question: str = ""
     question_action: str = ""
@@ -138,9 +140,9 @@ class Expert:
         if conversation.changed or conversation.found is NOTHING:
             conversation.found = self.catalogue.find(goal)
         found, current = conversation.found, conversation.current
-        conversation.summary = found.summary(conversation.offered)
-        refused = "negate" in heard and not conversation.told and conversation.question in ("offer", "confirm")
-        if current is not None and (refused or current["id"] not in found.ids):
+        conversation.summary = found.summary(conversation.offered.get(found.query, ()))
+        refused = bool(heard & _REFUSING) and not conversation.told and conversation.question in ("offer", "confirm")
+        if current is not None and (refused or not found.contains(current["id"])):
             conversation.current = None
         return goal
 
@@ -177,7 +179,7 @@ class Expert:
             return self._answer_what_there_is(conversation, str(conversation.asked_for))
         if heard <= {"greeting"} and not conversation.goal:
             return plain["greet"]
-        if not conversation.found.entities:
+        if not len(conversation.found):
             return plain["no_match"]
         missing = next((slot for slot in flow.request if slot not in conversation.goal), None)
         if missing is not None:
@@ -190,7 +192,7 @@ class Expert:
 
     def _answer_what_there_is(self, conversation: _Conversation, slot: str) -> str:
         others = {s: value for s, value in conversation.goal.items() if s != slot}
-        return self.flow.select[slot] if self.catalogue.find(others).entities else self.flow.plain["no_match"]
+        return self.flow.select[slot] if len(self.catalogue.find(others)) else self.flow.plain["no_match"]
 
     def _further_action(
         self, conversation: _Conversation, taken: Sequence[SystemAction], slots: Mapping[str, str]
@@ -210,7 +212,7 @@ class Expert:
         """The offer that stands (unless it has just failed), else the next one."""
         if conversation.current is not None and not taken:
             return conversation.current
-        return conversation.found.next_offer(conversation.offered)
+        return conversation.found.next_offer(conversation.offered.get(conversation.found.query, ()))
 
     def executed(self, i: int, turn: AgentTurn) -> None:
         """Takes note of what the system did in this turn."""
@@ -220,8 +222,8 @@ class Expert:
             role = flow.role(done.name)[0]
             if role == "offer":
                 conversation.current = turn.offered
-                if turn.offered is not None and turn.offered["id"] not in conversation.offered:
-                    conversation.offered.append(turn.offered["id"])
+                if turn.offered is not None:
+                    conversation.offered.setdefault(conversation.found.query, []).append(turn.offered["id"])
             elif role == "complete" and flow.completion is not None:
                 if slots.get(flow.completion.slot) != flow.completion.done:
                     conversation.current = None

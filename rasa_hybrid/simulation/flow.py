@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from rasa_hybrid.dialogue import DONTCARE, NONE, DialogueAct, SystemAction
@@ -18,7 +19,8 @@ _PLAIN_ROLES = {
     "cancelled": "cancel",
     "good_bye": "good_bye",
 }
-_SELECTED = 3
+#: Values that `select` names, and entities that it takes them from.
+_SELECTED, _LOOKED_AT = 3, 400
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ class SystemFlow:
             values = ((s, (offered or {}).get(s) or goal.get(s, NONE)) for s in self.confirm_slots)
             return tuple(DialogueAct("confirm", s, v) for s, v in values if v not in (NONE, DONTCARE))
         if role == "select":
-            entities = catalogue.find({slot: value for slot, value in goal.items() if slot != of}).entities
-            distinct = list(dict.fromkeys(entity[of] for entity in entities[:400] if of in entity))
+            entities = catalogue.find({slot: value for slot, value in goal.items() if slot != of})
+            distinct = list(dict.fromkeys(entity[of] for entity in islice(entities, _LOOKED_AT) if of in entity))
             step = max(1, len(distinct) // _SELECTED)
             return tuple(DialogueAct("select", of, value) for value in distinct[::step][:_SELECTED])
         if role == "outcome":

@@ -57,7 +57,7 @@ class GoalSampler:
         self.catalogue, self.listable = catalogue, frozenset(listable)
         self.nothing_matches, self.blind = nothing_matches, blind
         self.listed, self.share_listed = [dict(goal) for goal in listed], share_listed
-        columns = frozenset(catalogue.knowledge_base.columns)
+        columns = frozenset(catalogue.columns)
         self._columns = [slot.name for slot in slots if slot.name in columns]
         self._at_least = {
             slot.name: catalogue.knowledge_base.at_least[slot.name]
@@ -104,7 +104,7 @@ class GoalSampler:
         for _ in range(12 if slots else 0):
             slot = slots[int(rng.random() * len(slots))]
             value = self._other_value(slot, goal[slot], rng)
-            if value is not None and not self.catalogue.find({**goal, slot: value}).entities:
+            if value is not None and not len(self.catalogue.find({**goal, slot: value})):
                 goal[slot] = value
                 return
 
@@ -173,7 +173,7 @@ class GoalSampler:
         return None
 
     def _served(self, goal: Mapping[str, str], refused: Sequence[Mapping[str, str]]) -> List[Entity]:
-        entities = self.catalogue.find(goal).entities
+        entities = self.catalogue.find(goal)
         if not refused:
             return list(entities)
         return [e for e in entities if not any(all(e.get(s) == v for s, v in offer.items()) for offer in refused)]
@@ -216,7 +216,7 @@ def read_listed_goals(section: Located, slots: Mapping[str, GoalSlot], catalogue
 def _known_value(
     goal: Located, slot: str, value: str, slots: Mapping[str, GoalSlot], catalogue: Catalogue
 ) -> str:
-    if slot in catalogue.knowledge_base.columns:
+    if slot in catalogue.columns:
         known: Sequence[str] = catalogue.values(slot)
     elif slots[slot].values:
         known = slots[slot].values

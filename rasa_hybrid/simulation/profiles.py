@@ -48,7 +48,7 @@ class Profile:
     pickiness: float = _parameter(
         0.2, "probability of refusing an offer that fits, where the goal leaves something open"
     )
-    giving_up: float = _parameter(0.001, "probability a turn of calling the whole thing off")
+    giving_up: float = _parameter(0.002, "probability a turn of calling the whole thing off")
     word_drop: float = _parameter(0.0, "probability of each word to be lost on its way to the system")
     word_confusion: float = _parameter(
         0.0, "probability of each word to be taken for a similar one on its way to the system"

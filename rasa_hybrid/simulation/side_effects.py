@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from rasa_hybrid.simulation.catalogue import Entity
 from rasa_hybrid.simulation.flow import SystemFlow
@@ -61,6 +61,12 @@ class SideEffects:
                 if changes[self._completion.slot] == self._completion.done:
                     self._done[conversation] = offered["id"]
         return changes
+
+    def record(self, conversation: int, slots: Mapping[str, str], offered: Optional[Entity]) -> None:
+        """Takes note of side effects that happened elsewhere, in a running server."""
+        self._slots[conversation].update(slots)
+        if self._completion is not None and slots.get(self._completion.slot) == self._completion.done:
+            self._done[conversation] = offered["id"] if offered is not None else ""
 
     def slots(self, conversation: int) -> Dict[str, str]:
         """What side effects have set in a conversation so far (a copy)."""

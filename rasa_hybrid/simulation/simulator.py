@@ -102,7 +102,7 @@ def load_simulator(
     catalogue = _catalogue(content, path.parent)
     slots = _slots(content.section("slots"), catalogue)
     names = [slot.name for slot in slots]
-    flow = read_flow(content.section("system"), names, catalogue.knowledge_base.columns)
+    flow = read_flow(content.section("system"), names, catalogue.columns)
     goal_section = content.section("goals")
     goal_section.only(("nothing_matches", "blind", "listed", "share_listed"), "key of goals")
     goals = GoalSampler(
@@ -204,10 +204,10 @@ def _slots(section: Located, catalogue: Catalogue) -> List[GoalSlot]:
         if said_as not in KINDS:
             settings.fail(f"said_as: unknown kind {said_as!r}; allowed: {', '.join(KINDS)}", "said_as")
         values, weights = _values(settings)
-        if not values and name not in catalogue.knowledge_base.columns:
+        if not values and name not in catalogue.columns:
             settings.fail(
                 f"the knowledge base can't express {name!r}: it is none of its columns "
-                f"({', '.join(catalogue.knowledge_base.columns)}), so its values have to be listed here",
+                f"({', '.join(catalogue.columns)}), so its values have to be listed here",
                 "values",
             )
         slots.append(GoalSlot(name, said_as, settings.number("any", 0.0), values, weights))
@@ -263,7 +263,8 @@ def _surfaces(content: Located, directory: Path, surface: str, slots: Sequence[s
 
 def _needed(slots: Sequence[GoalSlot], flow: SystemFlow) -> List[Signature]:
     """Acts for which there have to be words, so that everything can be said."""
-    alone = ("greeting", "start", "affirm", "negate", "thank_you", "good_bye", "cancel", "repeat", "out_of_domain")
+    alone = ("greeting", "start", "affirm", "negate", "request_alternatives", "thank_you", "good_bye", "cancel")
+    alone += ("repeat", "out_of_domain")
     needed: List[Signature] = [((act, "", ""),) for act in alone]
     for slot in slots:
         needed += [((act, slot.name, ""),) for act in ("inform", "change", "correct")]

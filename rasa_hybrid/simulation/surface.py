@@ -36,6 +36,7 @@ USER_ACTS: Mapping[str, str] = {
     "correct": "always",  # a value that was misspoken and is put right in the same breath
     "affirm": "never",
     "negate": "maybe",
+    "request_alternatives": "never",  # wants another offer
     "request": "always",  # asks what there is
     "thank_you": "never",
     "good_bye": "never",

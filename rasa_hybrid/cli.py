@@ -1,4 +1,5 @@
 """`rasa-hybrid`: what Rasa has no command for. Each subcommand imports what it needs when it is called."""
+
 from __future__ import annotations
 
 import json
@@ -21,7 +22,16 @@ def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """`items` with a progress bar on stderr if that is a terminal."""
     from tqdm import tqdm
 
-    return iter(tqdm(items, total=total, desc=what, unit="dlg", file=sys.stderr, disable=not sys.stderr.isatty()))
+    return iter(
+        tqdm(
+            items,
+            total=total,
+            desc=what,
+            unit="dlg",
+            file=sys.stderr,
+            disable=not sys.stderr.isatty(),
+        )
+    )
 
 
 def show(result: Dict[str, Any], as_json: bool, title: str) -> None:
@@ -51,7 +61,11 @@ def _readable(value: Any) -> str:
 
 
 _project = click.option(
-    "--project", default=".", show_default=True, type=click.Path(exists=True), help="Directory of the Rasa project."
+    "--project",
+    default=".",
+    show_default=True,
+    type=click.Path(exists=True),
+    help="Directory of the Rasa project.",
 )
 _surface = click.option(
     "--surface",
@@ -59,15 +73,31 @@ _surface = click.option(
     show_default=True,
     help="Surface forms: train, extended-teach, extended-test, a YAML file of templates, or a Google M2M JSON file.",
 )
-_seed = click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Repeats a run.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-_profile = click.option("--profile", "profiles", multiple=True, help="Use only this profile (can be given again).")
-_batch_size = click.option(
-    "--batch-size", default=128, show_default=True, type=click.IntRange(min=1), help="Dialogues at once."
+_seed = click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Repeats a run."
 )
-_drop = click.option("--word-drop", type=click.FloatRange(0, 1), help="Probability of a word to be lost.")
-_confuse = click.option("--word-confusion", type=click.FloatRange(0, 1), help="Probability of a word to be confused.")
-_n_best = click.option("--n-best", type=click.IntRange(0, 20), help="Length of the recogniser's n-best list.")
+_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object instead of a table."
+)
+_profile = click.option(
+    "--profile", "profiles", multiple=True, help="Use only this profile (can be given again)."
+)
+_batch_size = click.option(
+    "--batch-size",
+    default=128,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Dialogues at once.",
+)
+_drop = click.option(
+    "--word-drop", type=click.FloatRange(0, 1), help="Probability of a word to be lost."
+)
+_confuse = click.option(
+    "--word-confusion", type=click.FloatRange(0, 1), help="Probability of a word to be confused."
+)
+_n_best = click.option(
+    "--n-best", type=click.IntRange(0, 20), help="Length of the recogniser's n-best list."
+)
 
 
 def _noise(**values: Optional[float]) -> Dict[str, float]:
@@ -76,10 +106,14 @@ def _noise(**values: Optional[float]) -> Dict[str, float]:
 
 @main.command()
 @_project
-@click.option("--dialogues", default=1000, show_default=True, type=click.IntRange(min=1), help="How many.")
+@click.option(
+    "--dialogues", default=1000, show_default=True, type=click.IntRange(min=1), help="How many."
+)
 @_surface
 @_seed
-@click.option("--out", required=True, type=click.Path(), help="Corpus file; with --format rasa a directory.")
+@click.option(
+    "--out", required=True, type=click.Path(), help="Corpus file; with --format rasa a directory."
+)
 @click.option(
     "--format",
     "form",
@@ -120,15 +154,137 @@ def simulate(
         statistics = CorpusStatistics()
         started = time.perf_counter()
         corpus = self_play(simulator, dialogues, seed, batch_size)
-        counted = (statistics.add(dialogue) for dialogue in progress(corpus, dialogues, "simulating"))
+        counted = (
+            statistics.add(dialogue) for dialogue in progress(corpus, dialogues, "simulating")
+        )
         if form == "jsonl":
             write_jsonl(out, counted)
         else:
             write_rasa(out, counted, simulator.synonyms())
     except (SimulatorError, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    result = {**statistics.to_dict(), "surface": surface, "seed": seed, "seconds": round(time.perf_counter() - started, 3)}
+    result = {
+        **statistics.to_dict(),
+        "surface": surface,
+        "seed": seed,
+        "seconds": round(time.perf_counter() - started, 3),
+    }
     show(result, as_json, f"{dialogues} dialogues of the expert with simulated users in {out}")
+
+
+@main.command()
+@_project
+@click.option(
+    "--model", help="Model archive (models/X.tar.gz), or `expert` for the rule-based expert."
+)
+@click.option("--url", help="A running Rasa server (`rasa run --enable-api`) instead of a model.")
+@click.option("--token", help="The server's --auth-token.")
+@click.option(
+    "--dialogues",
+    type=click.IntRange(min=1),
+    help="How many simulated users to talk to. [default: 1000]",
+)
+@click.option(
+    "--corpus",
+    type=click.Path(exists=True),
+    help="Recorded dialogues to follow, instead of talking.",
+)
+@_surface
+@_seed
+@_profile
+@_batch_size
+@_drop
+@_confuse
+@_n_best
+@click.option("--worst", type=click.Path(), help="File for the worst dialogues, written out.")
+@click.option(
+    "--worst-count",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many of them.",
+)
+@_json
+def evaluate(
+    project: str,
+    model: Optional[str],
+    url: Optional[str],
+    token: Optional[str],
+    dialogues: Optional[int],
+    corpus: Optional[str],
+    surface: str,
+    seed: int,
+    profiles: List[str],
+    batch_size: int,
+    word_drop: Optional[float],
+    word_confusion: Optional[float],
+    n_best: Optional[int],
+    worst: Optional[str],
+    worst_count: int,
+    as_json: bool,
+) -> None:
+    """Measure a model, the expert or a running server with simulated users or on a corpus."""
+    from pathlib import Path
+
+    from rasa_hybrid.corpora import read_jsonl
+    from rasa_hybrid.evaluation.interaction import InteractionReport, corpus_report
+    from rasa_hybrid.simulation import Environment, SideEffects, load_simulator
+    from rasa_hybrid.simulation.rasa_server import ServerError
+
+    if (model is None) == (url is None):
+        raise click.UsageError("Name either --model or --url.")
+    if corpus is not None and (dialogues is not None or url is not None or worst is not None):
+        raise click.UsageError(
+            "--corpus follows recorded dialogues; it goes with --model, not with --dialogues, --url, --worst."
+        )
+    try:
+        noise = _noise(word_drop=word_drop, word_confusion=word_confusion, n_best=n_best)
+        simulator = load_simulator(project, surface, list(profiles) or None, noise)
+        side_effects = SideEffects(simulator.flow)
+        started = time.perf_counter()
+        agent = _agent(project, model, url, token, simulator, side_effects)
+        count = dialogues or 1000
+        if corpus is not None:
+            recorded = list(read_jsonl(corpus))
+            result = corpus_report(simulator.slots, recorded, agent.read(recorded))
+        else:
+            report = InteractionReport(simulator.slots, worst_count if worst else 0)
+            environment = Environment(simulator, agent, side_effects, label=True)
+            for rollout in progress(
+                environment.rollouts(count, seed, batch_size), count, "talking"
+            ):
+                report.add(rollout)
+            result = report.to_dict()
+            if worst:
+                Path(worst).write_text("\n\n".join(report.worst()) + "\n", encoding="utf-8")
+    except (ValueError, OSError, ServerError) as error:
+        raise click.ClickException(str(error)) from error
+    result.update(
+        surface=corpus or surface, seed=seed, seconds=round(time.perf_counter() - started, 3)
+    )
+    show(result, as_json, f"{model or url} on {corpus or surface}")
+
+
+def _agent(
+    project: str,
+    model: Optional[str],
+    url: Optional[str],
+    token: Optional[str],
+    simulator: Any,
+    side_effects: Any,
+) -> Any:
+    """Who plays the system: the expert, a server, or a trained model."""
+    if url is not None:
+        from rasa_hybrid.simulation.rasa_server import RasaServerAgent
+
+        return RasaServerAgent(url, simulator, side_effects, token)
+    if model == "expert":
+        from rasa_hybrid.simulation import Expert
+
+        return Expert(simulator.flow, simulator.catalogue, side_effects)
+    from rasa_hybrid.learning.agent import load_agent
+
+    return load_agent(model, project, simulator, side_effects)
 
 
 if __name__ == "__main__":

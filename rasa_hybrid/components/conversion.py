@@ -29,7 +29,6 @@ from rasa.shared.core.slots import (
     ListSlot,
     Slot,
     TextSlot,
-    bool_from_any,
 )
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.nlu.training_data.message import Message
@@ -39,13 +38,16 @@ from rasa_hybrid.dialogue import (
     NONE,
     Dialogue,
     DialogueAct,
+    DomainFacts,
     Entity,
     Hypothesis,
     Override,
     ResultSummary,
+    SlotFacts,
     SystemAction,
     Turn,
     Utterance,
+    act_type,
 )
 
 #: Key of everything that we put into metadata and parse data.
@@ -56,102 +58,6 @@ ASR_HYPOTHESES = "asr_hypotheses"
 MODEL, KNOWLEDGE_BASE, TEACHER = "model", "knowledge_base", "teacher"
 
 _PLACEHOLDER = re.compile(r"{\s*(\w+)\s*}")
-
-
-@dataclass(frozen=True)
-class SlotFacts:
-    """What the domain says of a slot.
-
-    Args:
-        kind: Rasa's type name.
-        values: of a categorical slot.
-        influences: whether it influences the conversation.
-        custom: whether nobody but us fills it (its mappings are all `custom` without an action).
-        initial: its initial value.
-    """
-
-    kind: str
-    values: Tuple[str, ...] = ()
-    influences: bool = False
-    custom: bool = True
-    initial: Any = None
-
-
-@dataclass(frozen=True)
-class DomainFacts:
-    """What the conversion needs of a domain, small enough to be kept with the model.
-
-    Args:
-        slots: by name.
-        actions: act type of each action, and the slots that it mentions, each with the slot whose value it says
-            (None: it asks for it).
-        forms: required slots of each form.
-    """
-
-    slots: Mapping[str, SlotFacts]
-    actions: Mapping[str, Tuple[str, Tuple[Tuple[str, Optional[str]], ...]]]
-    forms: Mapping[str, Tuple[str, ...]]
-
-    def acts(self, action: str, values: Mapping[str, Any]) -> Tuple[DialogueAct, ...]:
-        """The acts of an action, filled with the slots' values."""
-        act, mentioned = self.actions.get(action, (act_type(action, ()), ()))
-        acts = []
-        for slot, source in mentioned:
-            if source is None:
-                acts.append(DialogueAct(act, slot))
-            elif values.get(source) is not None:
-                acts.append(DialogueAct(act, slot, self.text(source, values[source])))
-        return tuple(acts) or (DialogueAct(act),)
-
-    def text(self, slot: str, value: Any) -> str:
-        """A slot's value as the model knows it."""
-        kind = self.slots[slot].kind if slot in self.slots else "text"
-        return slot_text(kind, value)
-
-    def feature(self, slot: str, value: Any) -> Optional[str]:
-        """What an influencing slot shows of its value, as Rasa featurizes it; None if nothing."""
-        facts = self.slots.get(slot)
-        if facts is None or not facts.influences or value is None or value == []:
-            return None
-        if facts.kind == "categorical":
-            known = {str(v).lower() for v in facts.values}
-            return (
-                f"slot:{slot}={str(value).lower() if str(value).lower() in known else '__other__'}"
-            )
-        if facts.kind == "bool":
-            return f"slot:{slot}={str(bool_from_any(value)).lower()}"
-        if facts.kind == "float":
-            try:
-                return f"slot:{slot}={float(value):.1g}"
-            except (TypeError, ValueError):
-                return None
-        return f"slot:{slot}=set" if facts.kind in {"text", "list"} else None
-
-    def to_dict(self) -> Dict[str, Any]:
-        """JSON-able form."""
-        return {
-            "slots": {name: vars(facts) for name, facts in self.slots.items()},
-            "actions": {
-                name: [act, [list(pair) for pair in pairs]]
-                for name, (act, pairs) in self.actions.items()
-            },
-            "forms": {name: list(slots) for name, slots in self.forms.items()},
-        }
-
-    @classmethod
-    def from_dict(cls, record: Mapping[str, Any]) -> DomainFacts:
-        """Inverse of `to_dict`."""
-        return cls(
-            slots={
-                name: SlotFacts(**{**facts, "values": tuple(facts["values"])})
-                for name, facts in record["slots"].items()
-            },
-            actions={
-                name: (act, tuple((slot, source) for slot, source in pairs))
-                for name, (act, pairs) in record["actions"].items()
-            },
-            forms={name: tuple(slots) for name, slots in record["forms"].items()},
-        )
 
 
 def domain_facts(domain: Domain, offer_slots: Optional[Mapping[str, str]] = None) -> DomainFacts:
@@ -185,25 +91,6 @@ def domain_facts(domain: Domain, offer_slots: Optional[Mapping[str, str]] = None
         actions[action] = (act_type(action, pairs), tuple(sorted(pairs.items())))
     forms = {name: tuple(form.get("required_slots", ())) for name, form in domain.forms.items()}
     return DomainFacts(slots, actions, forms)
-
-
-def act_type(action: str, slots: Iterable[str]) -> str:
-    """The dialogue act in an action's name: the name without `utter_` or `action_` and without the slots in it."""
-    name = re.sub(r"^(utter|action)_", "", action)
-    for slot in sorted(slots, key=len, reverse=True):
-        name = re.sub(rf"(^|_){re.escape(slot)}(?=_|$)", "", name)
-    return name.strip("_") or action
-
-
-def slot_text(kind: str, value: Any) -> str:
-    """A slot's value as text: `none` for None, `true`/`false` for bool, no needless decimals for float."""
-    if value is None:
-        return NONE
-    if kind == "bool":
-        return str(bool_from_any(value)).lower()
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f"{value:g}"
-    return str(value)
 
 
 def slot_value(facts: SlotFacts, text: str, dontcare_value: str) -> Any:
@@ -277,20 +164,11 @@ class TrackerReader:
     def context(
         self, slots: Mapping[str, Any], goal: Mapping[str, str], loop: Optional[str]
     ) -> Tuple[str, ...]:
-        """Features of the state: slots that influence the conversation (goal slots by `goal`), and the active loop."""
-        features = []
-        for name, facts in self.facts.slots.items():
-            if not facts.influences:
-                continue
-            value = slots.get(name)
-            if name in self._goal_slots:
-                value = self._dontcare if goal.get(name) == DONTCARE else goal.get(name)
-            feature = self.facts.feature(name, value)
-            if feature:
-                features.append(feature)
-        if loop:
-            features.append(f"loop:{loop}")
-        return tuple(features)
+        """Features of the state: influencing slots (goal slots by `goal`), and the active loop."""
+        shown = dict(slots)
+        for name in self.goal_slots:
+            shown[name] = self._dontcare if goal.get(name) == DONTCARE else goal.get(name)
+        return self.facts.context(shown, loop)
 
     def utterance(
         self,

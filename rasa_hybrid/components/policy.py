@@ -40,7 +40,6 @@ from rasa_hybrid.components.conversion import (
     HYBRID,
     KNOWLEDGE_BASE,
     MODEL,
-    DomainFacts,
     TrackerReader,
     Wordings,
     domain_facts,
@@ -52,7 +51,7 @@ from rasa_hybrid.components.conversion import (
 from rasa_hybrid.components.runtime import Runtime, TurnState
 from rasa_hybrid.components.tokenizer import splitter_of
 from rasa_hybrid.corpora import CorpusError, read_jsonl
-from rasa_hybrid.dialogue import DONTCARE, LISTEN, Dialogue, ResultSummary
+from rasa_hybrid.dialogue import DONTCARE, LISTEN, Dialogue, DomainFacts, ResultSummary
 from rasa_hybrid.knowledge import (
     GuardedKnowledgeBase,
     KnowledgeBaseError,

@@ -17,8 +17,8 @@ from rasa.shared.core.domain import Domain
 from rasa.shared.core.trackers import DialogueStateTracker
 
 from rasa_hybrid.components.configuration import PolicyConfiguration
-from rasa_hybrid.components.conversion import DomainFacts, Reading, TrackerReader, domain_facts
-from rasa_hybrid.dialogue import Belief, ResultSummary, Turn, Utterance
+from rasa_hybrid.components.conversion import Reading, TrackerReader, domain_facts
+from rasa_hybrid.dialogue import Belief, DomainFacts, ResultSummary, Turn, Utterance
 from rasa_hybrid.knowledge import GuardedKnowledgeBase, KnowledgeBaseError, next_offer
 from rasa_hybrid.knowledge.base import ID
 from rasa_hybrid.model.acting import ActingModel, Conversation, Understanding

@@ -18,6 +18,7 @@ from rasa_hybrid.dialogue.acts import (
     without_none,
 )
 from rasa_hybrid.dialogue.belief import Belief, Distribution
+from rasa_hybrid.dialogue.domain import DomainFacts, SlotFacts, act_type, slot_text
 from rasa_hybrid.dialogue.normalise import Token, normalise, tokenize
 
 __all__ = [
@@ -28,17 +29,21 @@ __all__ = [
     "Dialogue",
     "DialogueAct",
     "Distribution",
+    "DomainFacts",
     "Entity",
     "Goal",
     "Hypothesis",
     "Override",
     "ResultSummary",
+    "SlotFacts",
     "SystemAction",
     "Token",
     "Turn",
     "Utterance",
+    "act_type",
     "goal_value",
     "normalise",
+    "slot_text",
     "tokenize",
     "without_none",
 ]

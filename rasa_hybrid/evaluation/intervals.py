@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Tuple
+from typing import List, Optional, Tuple
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 #: Two-sided 95 % quantile of the normal distribution.
 _Z95 = 1.959963984540054
+#: Numbers that a bootstrap holds in memory.
+_DRAWN_AT_ONCE = 2_000_000
 
 
 def wilson_interval(successes: int, trials: int, z: float = _Z95) -> Tuple[float, float]:
@@ -52,3 +57,34 @@ class Proportion:
     def interval(self) -> Tuple[float, float]:
         """Wilson's 95 % interval. Turns of one dialogue are not independent, so for them it is somewhat too narrow."""
         return wilson_interval(self.correct, self.total)
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    weights: Optional[ArrayLike] = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Optional[List[float]]:
+    """Percentile bootstrap interval (95 %) of a mean, or of a ratio of sums over independent units.
+
+    Args:
+        values: one per unit, e.g. turns of a dialogue, or right turns of a dialogue.
+        weights: one per unit, the denominators of a ratio (turns of the dialogue); None for a plain mean.
+        resamples: how often the units are drawn anew.
+        seed: of the drawing.
+
+    Returns:
+        Lower and upper bound; None if there is nothing to count.
+    """
+    top = np.asarray(values, float)
+    bottom = np.ones(len(top)) if weights is None else np.asarray(weights, float)
+    if not len(top) or not bottom.sum():
+        return None
+    rng = np.random.default_rng(seed)
+    means, at_once = [], max(1, _DRAWN_AT_ONCE // len(top))
+    for start in range(0, resamples, at_once):
+        drawn = rng.integers(0, len(top), (min(at_once, resamples - start), len(top)))
+        below = bottom[drawn].sum(axis=1)
+        means.append(top[drawn].sum(axis=1)[below > 0] / below[below > 0])
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return [float(low), float(high)]

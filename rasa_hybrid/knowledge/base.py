@@ -89,7 +89,7 @@ class KnowledgeBase(ABC):
         """JSON-able settings that change what queries give, for the training fingerprint; never secrets."""
         return {"at_least": dict(self.at_least)}
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 (nothing to ask is fine)
         """Asks the service for its schema.
 
         Raises:
@@ -97,7 +97,7 @@ class KnowledgeBase(ABC):
             KnowledgeBaseUnavailable: if the service does not answer.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (nothing to give back is fine)
         """Gives back connections."""
 
     def config_fingerprint(self) -> str:

@@ -2,6 +2,7 @@
 
 Neither TensorFlow nor Rasa nor the model is imported here.
 """
+
 from rasa_hybrid.simulation.agents import AgentTurn, DialogueAgent
 from rasa_hybrid.simulation.environment import Environment, Rollout, same_goal, self_play
 from rasa_hybrid.simulation.expert import Expert, track

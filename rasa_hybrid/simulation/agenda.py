@@ -1,4 +1,5 @@
 """The agenda-based user (Schatzmann et al. 2007): a goal, and a stack of acts that the system's acts push to and pop from."""
+
 from __future__ import annotations
 
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -16,7 +17,17 @@ _QUESTIONS = ("request", "offer", "confirm", "select")
 _ORDER = {
     act: position
     for position, act in enumerate(
-        ["greeting", "cancel", "affirm", "negate", "request_alternatives", "start", "inform", "change", "correct"]
+        [
+            "greeting",
+            "cancel",
+            "affirm",
+            "negate",
+            "request_alternatives",
+            "start",
+            "inform",
+            "change",
+            "correct",
+        ]
         + ["request", "repeat", "out_of_domain", "thank_you", "good_bye"]
     )
 }
@@ -38,7 +49,9 @@ class AgendaUser:
             utterance = user.respond(system(utterance))
     """
 
-    def __init__(self, profile: Profile, goals: GoalSampler, voice: Voice, rng: np.random.Generator) -> None:
+    def __init__(
+        self, profile: Profile, goals: GoalSampler, voice: Voice, rng: np.random.Generator
+    ) -> None:
         self.profile, self._goals, self._voice, self._rng = profile, goals, voice, rng
         #: What is wanted now.
         self.goal: Dict[str, str] = goals.sample(rng)
@@ -121,7 +134,9 @@ class AgendaUser:
             self._question = tuple(questions)
         elif "notify_failure" in kinds:
             self._question = ()
-        if "notify_failure" in kinds or (not questions and "greeting" not in kinds and "cant_help" not in kinds):
+        if "notify_failure" in kinds or (
+            not questions and "greeting" not in kinds and "cant_help" not in kinds
+        ):
             asked_again = True
         if asked_again:
             self.setbacks += 1
@@ -133,13 +148,17 @@ class AgendaUser:
         self._evaded = False
         kind = self._question[-1].act if self._question else ""
         if kind == "offer":
-            self._offer = {a.slot: a.value for a in self._question if a.act == "offer" and a.slot and a.value}
+            self._offer = {
+                a.slot: a.value for a in self._question if a.act == "offer" and a.slot and a.value
+            }
         if self._change_at and self._change_at == kind and self.told:
             changed = self._change_of_mind(kind)
             if changed:
                 return changed
         if not self._question and "notify_failure" in kinds:
-            return self._look_elsewhere(gone="notify_failure" in {act.act for act in system if act.slot is not None})
+            return self._look_elsewhere(
+                gone="notify_failure" in {act.act for act in system if act.slot is not None}
+            )
         if kind == "offer":
             return self._judge_offer()
         if kind == "confirm":
@@ -157,7 +176,11 @@ class AgendaUser:
         if len(self._agenda) > 1:
             return self._pop([])
         slots = [slot for slot, value in self.goal.items() if value != DONTCARE]
-        return [DialogueAct("inform", slots[int(self._rng.random() * len(slots))])] if slots else self._give_up()
+        return (
+            [DialogueAct("inform", slots[int(self._rng.random() * len(slots))])]
+            if slots
+            else self._give_up()
+        )
 
     def _pop(self, acts: List[DialogueAct]) -> List[DialogueAct]:
         """Takes the top of the stack and, if the user is talkative, further constraints."""
@@ -190,10 +213,10 @@ class AgendaUser:
                 return self._pop([])
         if rng.random() > profile.cooperativeness and len(self._agenda) > 1:
             return self._pop([])
-        if not self._asked and slot not in self.told and rng.random() < profile.curiosity:
-            if slot in self._goals.listable:
-                self._asked = True
-                return [DialogueAct("request", slot)]
+        curious = rng.random() < profile.curiosity
+        if curious and not self._asked and slot not in self.told and slot in self._goals.listable:
+            self._asked = True
+            return [DialogueAct("request", slot)]
         self._evaded = False
         for act in self._question:
             if act.slot is not None and act.act == "request":
@@ -248,7 +271,9 @@ class AgendaUser:
 
     def _open_to_choice(self) -> bool:
         """Whether the goal leaves anything open, and not much was refused yet."""
-        return len(self._refused) < 2 and any(self.goal.get(slot, DONTCARE) == DONTCARE for slot in self._offer)
+        return len(self._refused) < 2 and any(
+            self.goal.get(slot, DONTCARE) == DONTCARE for slot in self._offer
+        )
 
     def _judge_offer(self) -> List[DialogueAct]:
         self.confirmed = self.accepted = False
@@ -256,7 +281,9 @@ class AgendaUser:
         if wrong:
             self.setbacks += 1
             return self._correct(wrong)
-        if self._offer in self._refused or (self._rng.random() < self.profile.pickiness and self._open_to_choice()):
+        if self._offer in self._refused or (
+            self._rng.random() < self.profile.pickiness and self._open_to_choice()
+        ):
             return self._refuse()
         self.accepted = True
         return [DialogueAct("affirm")]
@@ -305,7 +332,11 @@ class AgendaUser:
 
     def _change_of_mind(self, kind: str) -> List[DialogueAct]:
         self._change_at = ""
-        told = [slot for slot, value in self.told.items() if value != DONTCARE and self._goals.can_vary(slot)]
+        told = [
+            slot
+            for slot, value in self.told.items()
+            if value != DONTCARE and self._goals.can_vary(slot)
+        ]
         change = self._goals.alternative(self.goal, self._rng, among=told)
         if change is None or change[1] == DONTCARE:
             return []
@@ -337,7 +368,11 @@ class AgendaUser:
                 said.append(act)
                 continue
             value, kind = self.goal.get(act.slot, DONTCARE), act.act
-            if value != DONTCARE and kind == "inform" and rng.random() < self.profile.self_correction:
+            if (
+                value != DONTCARE
+                and kind == "inform"
+                and rng.random() < self.profile.self_correction
+            ):
                 other = self._goals.misspoken(act.slot, value, rng)
                 if other is not None and self._goals.can_vary(act.slot):
                     if rng.random() < 0.6:

@@ -1,12 +1,13 @@
 """The protocol between the environment and whoever plays the system: the expert, the model, a server."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from typing_extensions import Protocol
 
-from rasa_hybrid.dialogue import Belief, Goal, ResultSummary, SystemAction, Utterance
+from rasa_hybrid.dialogue import Belief, Dialogue, Goal, ResultSummary, SystemAction, Utterance
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,26 @@ class AgentTurn:
     actions: Tuple[SystemAction, ...]
     offered: Optional[Mapping[str, str]] = None
     propensities: Tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadTurn:
+    """What an agent makes of a recorded turn.
+
+    Args:
+        belief: after the user's utterance.
+        decisions: what it would do before each of the recorded actions, and (`action_listen`) after the last one.
+    """
+
+    belief: Belief
+    decisions: Tuple[str, ...]
+
+
+class DialogueReader(Protocol):
+    """Follows recorded dialogues instead of leading its own."""
+
+    def read(self, dialogues: Sequence[Dialogue]) -> List[List[ReadTurn]]:
+        """For each dialogue what the agent makes of each of its turns, given what was really said and done before."""
 
 
 class DialogueAgent(Protocol):

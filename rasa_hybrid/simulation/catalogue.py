@@ -3,13 +3,19 @@
 Tables (of a file or an SQL database) are read once and indexed: the rows of each value are the bits of an integer, and
 a query is a conjunction of those. Anything else is asked, every distinct query once.
 """
+
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import Collection, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from rasa_hybrid.dialogue import DONTCARE, NONE, ResultSummary, normalise
-from rasa_hybrid.knowledge import InMemoryKnowledgeBase, KnowledgeBase, KnowledgeBaseError, SqlKnowledgeBase
+from rasa_hybrid.knowledge import (
+    InMemoryKnowledgeBase,
+    KnowledgeBase,
+    KnowledgeBaseError,
+    SqlKnowledgeBase,
+)
 
 Entity = Mapping[str, str]
 #: The constraints of a query, sorted; what was offered is remembered by it, as in the tracker's events.
@@ -64,7 +70,7 @@ class _Listed(Found):
 class _Rows(Found):
     """An answer as the bits of an integer."""
 
-    def __init__(self, bits: int, table: "_Table", query: Query) -> None:
+    def __init__(self, bits: int, table: _Table, query: Query) -> None:
         self.query = query
         self._bits, self._table = bits, table
         self._count = bin(bits).count("1")
@@ -87,7 +93,9 @@ class _Rows(Found):
 class _Table:
     """Rows with, for each column, the rows of each value."""
 
-    def __init__(self, entities: Sequence[Entity], columns: Iterable[str], at_least: Mapping[str, str]) -> None:
+    def __init__(
+        self, entities: Sequence[Entity], columns: Iterable[str], at_least: Mapping[str, str]
+    ) -> None:
         self.entities = entities
         self.position = {entity["id"]: i for i, entity in enumerate(entities)}
         self._at_least = at_least
@@ -103,14 +111,22 @@ class _Table:
     def find(self, query: Query) -> Found:
         bits = self._all
         for name, value in query:
-            bits &= self._served(name, value) if name in self._at_least else self._bits.get((name, _match_key(value)), 0)
+            bits &= (
+                self._served(name, value)
+                if name in self._at_least
+                else self._bits.get((name, _match_key(value)), 0)
+            )
         return _Rows(bits, self, query)
 
     def _served(self, name: str, value: str) -> int:
         """The rows that have at least `value`."""
         if (name, value) not in self._enough:
             column, least = self._at_least[name], _number(name, value)
-            rows = (i for i, e in enumerate(self.entities) if column in e and _number(column, e[column]) >= least)
+            rows = (
+                i
+                for i, e in enumerate(self.entities)
+                if column in e and _number(column, e[column]) >= least
+            )
             self._enough[(name, value)] = sum(1 << i for i in rows)
         return self._enough[(name, value)]
 
@@ -149,7 +165,11 @@ class Catalogue:
         )
         found = self._answers.get(key)
         if found is None:
-            found = _Listed(self.knowledge_base.query(dict(key)), key) if self._table is None else self._table.find(key)
+            found = (
+                _Listed(self.knowledge_base.query(dict(key)), key)
+                if self._table is None
+                else self._table.find(key)
+            )
             if len(self._answers) >= _MOST_ANSWERS:
                 self._answers.clear()
             self._answers[key] = found
@@ -175,4 +195,6 @@ def _number(name: str, value: str) -> float:
     try:
         return float(normalise(value))
     except ValueError as error:
-        raise KnowledgeBaseError(f"{name!r} is compared as a number, {value!r} is not one") from error
+        raise KnowledgeBaseError(
+            f"{name!r} is compared as a number, {value!r} is not one"
+        ) from error

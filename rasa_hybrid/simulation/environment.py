@@ -1,8 +1,9 @@
 """N simulated users talk to one agent in lockstep, so that a model is called on batches."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from rasa_hybrid.dialogue import NONE, Dialogue, Goal, Turn, Utterance, normalis
 from rasa_hybrid.simulation.agenda import AgendaUser
 from rasa_hybrid.simulation.agents import AgentTurn, DialogueAgent
 from rasa_hybrid.simulation.expert import Expert
+from rasa_hybrid.simulation.flow import slots_of
 from rasa_hybrid.simulation.rewards import RewardedTurn
 from rasa_hybrid.simulation.side_effects import SideEffects
 from rasa_hybrid.simulation.simulator import Simulator
@@ -76,7 +78,9 @@ class Environment:
         # The expert labels the goal of every turn; when it plays itself it need not be asked twice.
         self._expert = Expert(simulator.flow, simulator.catalogue, self.side_effects)
 
-    def rollouts(self, count: int, seed: int = 0, batch_size: int = 128, first: int = 0) -> Iterator[Rollout]:
+    def rollouts(
+        self, count: int, seed: int = 0, batch_size: int = 128, first: int = 0
+    ) -> Iterator[Rollout]:
         """Simulated dialogues in order.
 
         Args:
@@ -92,7 +96,7 @@ class Environment:
         simulator, expert = self.simulator, self._expert
         self.side_effects.begin([(seed, index) for index in indices])
         self.agent.begin(len(indices))
-        labelling = self.agent is not expert and not isinstance(self.agent, Expert)
+        labelling = self.label or not isinstance(self.agent, Expert)
         if labelling:
             expert.begin(len(indices))
         users = [simulator.user(np.random.default_rng([seed, index])) for index in indices]
@@ -102,6 +106,7 @@ class Environment:
             utterances = {i: said for i in active for said in (talks[i].said,) if said is not None}
             if not utterances:
                 break
+            before = {i: self.side_effects.slots(i) for i in utterances} if self.label else {}
             answers = self.agent.respond(utterances)
             for i, utterance in utterances.items():
                 talk, answer = talks[i], answers[i]
@@ -109,7 +114,7 @@ class Environment:
                 if labelling:
                     label = expert.hear(i, utterance)
                     if self.label:
-                        talk.advice.append(expert.advise(i))
+                        talk.advice.append(expert.advise(i, before[i]))
                         talk.expert.append(self._decisions(i, answer))
                     expert.executed(i, answer)
                 self._close_turn(talk, utterance, answer, label)
@@ -117,8 +122,12 @@ class Environment:
         for i, talk in enumerate(talks):
             yield self._rollout(i, indices[i], seed, talk)
 
-    def _close_turn(self, talk: _Conversation, utterance: Utterance, answer: AgentTurn, label: Goal) -> None:
-        talk.turns.append(Turn(user=utterance, goal=label, summary=answer.summary, actions=answer.actions))
+    def _close_turn(
+        self, talk: _Conversation, utterance: Utterance, answer: AgentTurn, label: Goal
+    ) -> None:
+        talk.turns.append(
+            Turn(user=utterance, goal=label, summary=answer.summary, actions=answer.actions)
+        )
         talk.agent.append(answer)
         if talk.user.confirmed and any(act.act == "affirm" for act in utterance.acts):
             talk.understood = same_goal(answer.belief.goal(), talk.user.goal, self.simulator.slots)
@@ -126,15 +135,12 @@ class Environment:
 
     def _decisions(self, i: int, answer: AgentTurn) -> Tuple[str, ...]:
         """What the expert would have done instead of each of the agent's decisions."""
-        slots = {}
-        for feature in answer.actions[0].context if answer.actions else ():
-            if feature.startswith("slot:"):
-                name, _, value = feature[len("slot:") :].partition("=")
-                slots[name] = value
         decisions = []
         for position in range(len(answer.actions) + 1):
-            if position == len(answer.actions) or position > 0:
-                slots = self.side_effects.slots(i)
+            here = position < len(answer.actions)
+            slots = (
+                slots_of(answer.actions[position].context) if here else self.side_effects.slots(i)
+            )
             decisions.append(self._expert.next_action(i, answer.actions[:position], slots))
         return tuple(decisions)
 
@@ -154,7 +160,9 @@ class Environment:
             previous = talk.agent[position - 1] if position else None
             assert turn.user is not None
             rewards.append(
-                simulator.rewards.of(RewardedTurn(position, turn.user, agent, previous, last, last and success))
+                simulator.rewards.of(
+                    RewardedTurn(position, turn.user, agent, previous, last, last and success)
+                )
             )
         metadata = {
             "profile": user.profile.name,
@@ -163,9 +171,21 @@ class Environment:
             "index": index,
             "success": success,
         }
-        dialogue = Dialogue(f"{simulator.surfaces.name}-{seed}-{index}", tuple(talk.turns), dict(user.goal), metadata=metadata)
+        dialogue = Dialogue(
+            f"{simulator.surfaces.name}-{seed}-{index}",
+            tuple(talk.turns),
+            dict(user.goal),
+            metadata=metadata,
+        )
         return Rollout(
-            dialogue, tuple(talk.agent), tuple(rewards), success, ended, user.profile.name, tuple(talk.expert), tuple(talk.advice)
+            dialogue,
+            tuple(talk.agent),
+            tuple(rewards),
+            success,
+            ended,
+            user.profile.name,
+            tuple(talk.expert),
+            tuple(talk.advice),
         )
 
 
@@ -178,7 +198,9 @@ def same_goal(tracked: Mapping[str, str], goal: Mapping[str, str], slots: Sequen
     return True
 
 
-def self_play(simulator: Simulator, count: int, seed: int = 0, batch_size: int = 128, first: int = 0) -> Iterator[Dialogue]:
+def self_play(
+    simulator: Simulator, count: int, seed: int = 0, batch_size: int = 128, first: int = 0
+) -> Iterator[Dialogue]:
     """Dialogues of the expert with simulated users: a corpus.
 
     Args:
@@ -190,5 +212,7 @@ def self_play(simulator: Simulator, count: int, seed: int = 0, batch_size: int =
     """
     side_effects = SideEffects(simulator.flow)
     expert = Expert(simulator.flow, simulator.catalogue, side_effects)
-    for rollout in Environment(simulator, expert, side_effects).rollouts(count, seed, batch_size, first):
+    for rollout in Environment(simulator, expert, side_effects).rollouts(
+        count, seed, batch_size, first
+    ):
         yield rollout.dialogue

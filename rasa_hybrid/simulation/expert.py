@@ -3,15 +3,23 @@
 It plays the system in self-play, labels every turn with the goal expressed so far, and tells for any state of any
 conversation, whoever led it there, which action comes next: the label of imitation and the measure of act accuracy.
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Callable, Dict, FrozenSet, List, Mapping, Optional, Sequence, Tuple
 
-from rasa_hybrid.dialogue import LISTEN, DialogueAct, ResultSummary, SystemAction, Utterance
-from rasa_hybrid.simulation.agents import AgentTurn, certain
+from rasa_hybrid.dialogue import (
+    LISTEN,
+    Dialogue,
+    DialogueAct,
+    ResultSummary,
+    SystemAction,
+    Utterance,
+)
+from rasa_hybrid.simulation.agents import AgentTurn, ReadTurn, certain
 from rasa_hybrid.simulation.catalogue import NOTHING, Catalogue, Entity, Found, Query
-from rasa_hybrid.simulation.flow import SystemFlow, decided
+from rasa_hybrid.simulation.flow import SystemFlow, decided, slots_of
 from rasa_hybrid.simulation.side_effects import SideEffects
 
 #: Actions after which the user is expected to answer something definite.
@@ -55,7 +63,7 @@ class _Conversation:
 
     goal: Dict[str, str] = field(default_factory=dict)
     found: Found = NOTHING
-    summary: ResultSummary = ResultSummary()
+    summary: ResultSummary = field(default_factory=ResultSummary)
     offered: Dict[Query, List[str]] = field(default_factory=dict)
     current: Optional[Entity] = None
     question: str = ""
@@ -79,7 +87,7 @@ class Expert:
 
         expert.begin(count)
         goal = expert.hear(i, utterance)                # label of the belief
-        actions = expert.advise(i)                      # what it would do in this turn
+        actions = expert.advise(i, slots)                   # what it would do in this turn
         name = expert.next_action(i, taken, slots)      # the next decision after `taken`, LISTEN at the end
         expert.executed(i, turn)                        # what was really done
     """
@@ -99,29 +107,74 @@ class Expert:
 
     def _respond(self, i: int, utterance: Utterance) -> AgentTurn:
         goal = self.hear(i, utterance)
-        actions, offered = self._act(i, self.side_effects.perform)
+        actions, offered = self._act(i, self.side_effects.slots(i), self.side_effects.perform)
         turn = AgentTurn(
-            certain(goal, self._slots), self._conversations[i].summary, actions, offered, (1.0,) * (len(actions) + 1)
+            certain(goal, self._slots),
+            self._conversations[i].summary,
+            actions,
+            offered,
+            (1.0,) * (len(actions) + 1),
         )
         self.executed(i, turn)
         return turn
 
-    def advise(self, i: int) -> Tuple[SystemAction, ...]:
-        """The turn that the expert would take now; nothing is done. `hear` comes first."""
-        return self._act(i, self.side_effects.foresee)[0]
+    def read(self, dialogues: Sequence[Dialogue]) -> List[List[ReadTurn]]:
+        """Reads recorded dialogues: the belief of each turn, and what the expert would decide where the system did."""
+        return [self._read(dialogue) for dialogue in dialogues]
 
-    def _act(self, i: int, perform: _Perform) -> Tuple[Tuple[SystemAction, ...], Optional[Entity]]:
+    def _read(self, dialogue: Dialogue) -> List[ReadTurn]:
+        self.begin(1)
+        self.side_effects.begin([(0, 0)])
+        result = []
+        for turn in dialogue.turns:
+            goal = self.hear(0, turn.user or Utterance(""))
+            decisions = []
+            for position in range(len(turn.actions) + 1):
+                slots = slots_of(
+                    turn.actions[min(position, len(turn.actions) - 1)].context
+                    if turn.actions
+                    else ()
+                )
+                decisions.append(self.next_action(0, turn.actions[:position], slots))
+                self.side_effects.record(0, slots, None)
+            offered = self._recorded_offer(turn.actions)
+            belief = certain(goal, self._slots)
+            self.executed(0, AgentTurn(belief, self.summary(0), turn.actions, offered))
+            result.append(ReadTurn(belief, tuple(decisions)))
+        return result
+
+    def _recorded_offer(self, actions: Sequence[SystemAction]) -> Optional[Entity]:
+        """The entity that the last offer among these actions names."""
+        for done in reversed(actions):
+            if done.name == self.flow.offer:
+                told = {act.slot: act.value for act in done.acts if act.slot and act.value}
+                return next(iter(self.catalogue.find(told)), None)
+        return None
+
+    def advise(self, i: int, slots: Mapping[str, str]) -> Tuple[SystemAction, ...]:
+        """The turn that the expert would take now; nothing is done. `hear` comes first.
+
+        Args:
+            i: the conversation.
+            slots: what side effects had set before this turn.
+        """
+        return self._act(i, dict(slots), self.side_effects.foresee)[0]
+
+    def _act(
+        self, i: int, slots: Dict[str, str], perform: _Perform
+    ) -> Tuple[Tuple[SystemAction, ...], Optional[Entity]]:
         conversation = self._conversations[i]
         taken: List[SystemAction] = []
         offered, standing = None, conversation.current
-        slots = self.side_effects.slots(i)
         while True:
             name = self.next_action(i, taken, slots)
             if name == LISTEN:
                 return tuple(taken), offered
             if name == self.flow.offer:
                 offered = standing = self._to_offer(conversation, taken)
-            taken.append(decided(name, self.flow, conversation.goal, standing, self.catalogue, slots))
+            taken.append(
+                decided(name, self.flow, conversation.goal, standing, self.catalogue, slots)
+            )
             slots.update(perform(i, name, standing))
 
     def hear(self, i: int, utterance: Utterance) -> Dict[str, str]:
@@ -135,13 +188,19 @@ class Expert:
         conversation.goal = goal = track(before, acts)
         conversation.changed = goal != before
         conversation.heard = heard = frozenset([act.act for act in acts])
-        conversation.told = any(act.slot is not None and act.act in ("inform", "negate") for act in acts)
+        conversation.told = any(
+            act.slot is not None and act.act in ("inform", "negate") for act in acts
+        )
         conversation.asked_for = next((act.slot for act in acts if act.act == "request"), None)
         if conversation.changed or conversation.found is NOTHING:
             conversation.found = self.catalogue.find(goal)
         found, current = conversation.found, conversation.current
         conversation.summary = found.summary(conversation.offered.get(found.query, ()))
-        refused = bool(heard & _REFUSING) and not conversation.told and conversation.question in ("offer", "confirm")
+        refused = (
+            bool(heard & _REFUSING)
+            and not conversation.told
+            and conversation.question in ("offer", "confirm")
+        )
         if current is not None and (refused or not found.contains(current["id"])):
             conversation.current = None
         return goal
@@ -185,14 +244,22 @@ class Expert:
         if missing is not None:
             return flow.request[missing]
         if conversation.current is not None:
-            if conversation.question == "confirm" and "affirm" in heard and not conversation.changed:
+            if (
+                conversation.question == "confirm"
+                and "affirm" in heard
+                and not conversation.changed
+            ):
                 return flow.completion.action if flow.completion else plain["success"]
             return flow.confirm
         return flow.offer if self._to_offer(conversation, taken) is not None else plain["no_match"]
 
     def _answer_what_there_is(self, conversation: _Conversation, slot: str) -> str:
         others = {s: value for s, value in conversation.goal.items() if s != slot}
-        return self.flow.select[slot] if len(self.catalogue.find(others)) else self.flow.plain["no_match"]
+        return (
+            self.flow.select[slot]
+            if len(self.catalogue.find(others))
+            else self.flow.plain["no_match"]
+        )
 
     def _further_action(
         self, conversation: _Conversation, taken: Sequence[SystemAction], slots: Mapping[str, str]
@@ -204,11 +271,17 @@ class Expert:
         role = flow.role(last)[0]
         if role == "outcome" and self._to_offer(conversation, taken) is not None:
             return flow.offer
-        if role == "cannot_help" and len(taken) == 1 and conversation.question in ("request", "confirm"):
+        if (
+            role == "cannot_help"
+            and len(taken) == 1
+            and conversation.question in ("request", "confirm")
+        ):
             return conversation.question_action
         return LISTEN
 
-    def _to_offer(self, conversation: _Conversation, taken: Sequence[SystemAction]) -> Optional[Entity]:
+    def _to_offer(
+        self, conversation: _Conversation, taken: Sequence[SystemAction]
+    ) -> Optional[Entity]:
         """The offer that stands (unless it has just failed), else the next one."""
         if conversation.current is not None and not taken:
             return conversation.current
@@ -223,7 +296,9 @@ class Expert:
             if role == "offer":
                 conversation.current = turn.offered
                 if turn.offered is not None:
-                    conversation.offered.setdefault(conversation.found.query, []).append(turn.offered["id"])
+                    conversation.offered.setdefault(conversation.found.query, []).append(
+                        turn.offered["id"]
+                    )
             elif role == "complete" and flow.completion is not None:
                 if slots.get(flow.completion.slot) != flow.completion.done:
                     conversation.current = None

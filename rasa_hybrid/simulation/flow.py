@@ -1,4 +1,5 @@
 """The system's side of a domain as data: which action asks, offers, confirms, completes, and what it says as acts."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -72,7 +73,9 @@ class SystemFlow:
 
     @cached_property
     def _roles(self) -> Dict[str, Tuple[str, str]]:
-        roles: Dict[str, Tuple[str, str]] = {action: ("request", slot) for slot, action in self.request.items()}
+        roles: Dict[str, Tuple[str, str]] = {
+            action: ("request", slot) for slot, action in self.request.items()
+        }
         roles.update({action: ("select", slot) for slot, action in self.select.items()})
         roles.update({action: (role, "") for role, action in self.plain.items()})
         roles[self.offer], roles[self.confirm] = ("offer", ""), ("confirm", "")
@@ -109,13 +112,21 @@ class SystemFlow:
         if role == "request":
             return (DialogueAct("request", of),)
         if role == "offer":
-            return tuple(DialogueAct("offer", s, offered[s]) for s in self.offer_slots if offered and s in offered)
+            return tuple(
+                DialogueAct("offer", s, offered[s])
+                for s in self.offer_slots
+                if offered and s in offered
+            )
         if role == "confirm":
             values = ((s, (offered or {}).get(s) or goal.get(s, NONE)) for s in self.confirm_slots)
-            return tuple(DialogueAct("confirm", s, v) for s, v in values if v not in (NONE, DONTCARE))
+            return tuple(
+                DialogueAct("confirm", s, v) for s, v in values if v not in (NONE, DONTCARE)
+            )
         if role == "select":
             entities = catalogue.find({slot: value for slot, value in goal.items() if slot != of})
-            distinct = list(dict.fromkeys(entity[of] for entity in islice(entities, _LOOKED_AT) if of in entity))
+            distinct = list(
+                dict.fromkeys(entity[of] for entity in islice(entities, _LOOKED_AT) if of in entity)
+            )
             step = max(1, len(distinct) // _SELECTED)
             return tuple(DialogueAct("select", of, value) for value in distinct[::step][:_SELECTED])
         if role == "outcome":
@@ -128,6 +139,14 @@ class SystemFlow:
 def state_features(slots: Mapping[str, str]) -> Tuple[str, ...]:
     """`SystemAction.context` for slots that influence the conversation, as the conversion from Rasa writes it."""
     return tuple(f"slot:{slot}={value}" for slot, value in sorted(slots.items()))
+
+
+def slots_of(context: Iterable[str]) -> Dict[str, str]:
+    """The slots in a context: the inverse of `state_features`."""
+    pairs = (
+        feature[len("slot:") :].partition("=") for feature in context if feature.startswith("slot:")
+    )
+    return {slot: value for slot, _, value in pairs}
 
 
 def decided(
@@ -157,7 +176,9 @@ def read_flow(section: Located, slots: Sequence[str], columns: Iterable[str]) ->
     Raises:
         SimulatorError: for an unknown key, slot or column, or a missing action; names file and line.
     """
-    section.only((*_PLAIN_ROLES, "request", "offer", "select", "confirm", "complete"), "key of system")
+    section.only(
+        (*_PLAIN_ROLES, "request", "offer", "select", "confirm", "complete"), "key of system"
+    )
     columns = set(columns)
     request = _slot_actions(section, "request", slots)
     for slot in slots:
@@ -170,9 +191,15 @@ def read_flow(section: Located, slots: Sequence[str], columns: Iterable[str]) ->
         if not isinstance(section.get(role), str):
             section.fail(f"{role} has to name an action, not {section.get(role)!r}", role)
         plain[role] = section[role]
-    completion = _completion(section.section("complete"), plain["success"]) if "complete" in section else None
+    completion = (
+        _completion(section.section("complete"), plain["success"])
+        if "complete" in section
+        else None
+    )
     select = _slot_actions(section, "select", slots)
-    return SystemFlow(request, offer, offer_slots, confirm, confirm_slots, select, plain, completion)
+    return SystemFlow(
+        request, offer, offer_slots, confirm, confirm_slots, select, plain, completion
+    )
 
 
 def _slot_actions(section: Located, key: str, slots: Sequence[str]) -> Dict[str, str]:
@@ -191,7 +218,9 @@ def _told(section: Located, key: str, allowed: set) -> Tuple[str, Tuple[str, ...
         told.fail(f"{key}: action has to name an action, not {told.get('action')!r}", "action")
     for slot in told.get("slots", ()):
         if slot not in allowed:
-            told.fail(f"{key}: unknown slot {slot!r}; allowed: {', '.join(sorted(allowed))}", "slots")
+            told.fail(
+                f"{key}: unknown slot {slot!r}; allowed: {', '.join(sorted(allowed))}", "slots"
+            )
     return told["action"], tuple(told.get("slots", ()))
 
 
@@ -210,5 +239,7 @@ def _completion(section: Located, success: str) -> Completion:
         outcomes[outcome] = settings["action"]
         chances[outcome] = settings.number("probability", 0.0)
     if sum(chances.values()) > 1:
-        raise SimulatorError(f"{section.path}:{section.line}: the probabilities of otherwise add up to more than 1")
+        raise SimulatorError(
+            f"{section.path}:{section.line}: the probabilities of otherwise add up to more than 1"
+        )
     return Completion(section["action"], section["slot"], section["done"], outcomes, chances)

@@ -1,4 +1,5 @@
 """What a simulated user wants: constraints drawn from the knowledge base, and what it settles for instead."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -94,7 +95,9 @@ class GoalSampler:
     def _number(self, slot: str, row: Entity, rng: np.random.Generator) -> str:
         """A number that the row can serve; the smallest one if it can serve none."""
         most = float(row.get(self._at_least[slot], "0"))
-        choices = [(value, weight) for value, number, weight in self._numbers[slot] if number <= most]
+        choices = [
+            (value, weight) for value, number, weight in self._numbers[slot] if number <= most
+        ]
         if not choices:
             return min(self._numbers[slot], key=lambda item: item[1])[0]
         return _weighted([value for value, _ in choices], [weight for _, weight in choices], rng)
@@ -118,7 +121,9 @@ class GoalSampler:
 
     def values(self, slot: str) -> Sequence[str]:
         """All values that users may name for a slot."""
-        return self.slots[slot].values or (self.catalogue.values(slot) if slot in self._columns else ())
+        return self.slots[slot].values or (
+            self.catalogue.values(slot) if slot in self._columns else ()
+        )
 
     def can_vary(self, slot: str) -> bool:
         """Whether users may name another value for a slot."""
@@ -146,7 +151,11 @@ class GoalSampler:
         Returns:
             Slot and value (`DONTCARE` if no single value helps); None if nothing helps.
         """
-        slots = [s for s in (among if among is not None else self._columns) if goal.get(s, DONTCARE) != DONTCARE]
+        slots = [
+            s
+            for s in (among if among is not None else self._columns)
+            if goal.get(s, DONTCARE) != DONTCARE
+        ]
         for i in range(len(slots) - 1, 0, -1):
             j = int(rng.random() * (i + 1))
             slots[i], slots[j] = slots[j], slots[i]
@@ -161,7 +170,9 @@ class GoalSampler:
                     return slot, value
                 continue
             entities = self._served({**goal, slot: DONTCARE}, refused)
-            others = [entity[slot] for entity in entities if entity.get(slot, goal[slot]) != goal[slot]]
+            others = [
+                entity[slot] for entity in entities if entity.get(slot, goal[slot]) != goal[slot]
+            ]
             if others:
                 return slot, others[int(rng.random() * len(others))]
         for slot in slots:
@@ -172,11 +183,17 @@ class GoalSampler:
             return None if value is None else (slots[0], value)
         return None
 
-    def _served(self, goal: Mapping[str, str], refused: Sequence[Mapping[str, str]]) -> List[Entity]:
+    def _served(
+        self, goal: Mapping[str, str], refused: Sequence[Mapping[str, str]]
+    ) -> List[Entity]:
         entities = self.catalogue.find(goal)
         if not refused:
             return list(entities)
-        return [e for e in entities if not any(all(e.get(s) == v for s, v in offer.items()) for offer in refused)]
+        return [
+            e
+            for e in entities
+            if not any(all(e.get(s) == v for s, v in offer.items()) for offer in refused)
+        ]
 
 
 def _weighted(values: Sequence[str], weights: Sequence[float], rng: np.random.Generator) -> str:
@@ -188,7 +205,9 @@ def _weighted(values: Sequence[str], weights: Sequence[float], rng: np.random.Ge
     return values[-1]
 
 
-def read_listed_goals(section: Located, slots: Mapping[str, GoalSlot], catalogue: Catalogue) -> List[Dict[str, str]]:
+def read_listed_goals(
+    section: Located, slots: Mapping[str, GoalSlot], catalogue: Catalogue
+) -> List[Dict[str, str]]:
     """The goals under `listed:`.
 
     Raises:
@@ -201,11 +220,18 @@ def read_listed_goals(section: Located, slots: Mapping[str, GoalSlot], catalogue
     goals = []
     for goal, line in zip(listed, listed.lines):
         if not isinstance(goal, Located):
-            section.fail(f"line {line}: a goal is a mapping of slots to values, not {goal!r}", "listed")
+            section.fail(
+                f"line {line}: a goal is a mapping of slots to values, not {goal!r}", "listed"
+            )
         goal.only(slots, "slot")
         kept = {}
         for slot in slots:
             value = str(goal.get(slot, DONTCARE))
+            if value in (DONTCARE, NONE) and not slots[slot].any:
+                goal.fail(
+                    f"the goal needs a value for {slot!r}: users always care about it (any is 0)",
+                    slot,
+                )
             if value not in (DONTCARE, NONE):
                 value = _known_value(goal, slot, value, slots, catalogue)
             kept[slot] = value

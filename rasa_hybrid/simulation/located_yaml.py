@@ -1,4 +1,5 @@
 """YAML whose mappings and lists remember their lines, so that a mistake in a configuration is reported with file and line."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -47,11 +48,15 @@ class Located(Dict[str, Any]):
             SimulatorError: if it is not a number in `[low, high]`.
         """
         value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not low <= value <= high
+        ):
             self.fail(f"{key} has to be a number between {low:g} and {high:g}, not {value!r}", key)
         return value
 
-    def section(self, key: str) -> "Located":
+    def section(self, key: str) -> Located:
         """The mapping at `key`, an empty one if absent.
 
         Raises:
@@ -84,7 +89,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, value_node in node.value:
             key, line = str(self.construct_object(key_node)), key_node.start_mark.line + 1
             if key in result:
-                raise SimulatorError(f"{result.path}:{line}: {key!r} stands here twice (first in line {result.lines[key]})")
+                raise SimulatorError(
+                    f"{result.path}:{line}: {key!r} stands here twice (first in line {result.lines[key]})"
+                )
             result.lines[key] = line
             result[key] = self.construct_object(value_node, deep=True)
         return result
@@ -116,7 +123,9 @@ def load_located(path: Union[str, Path]) -> Located:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SimulatorError(f"{path}: can't be read ({getattr(error, 'strerror', None) or error})") from error
+        raise SimulatorError(
+            f"{path}: can't be read ({getattr(error, 'strerror', None) or error})"
+        ) from error
     loader = _Loader(text)
     loader.name = str(path)
     try:

@@ -1,6 +1,7 @@
 """Real people's wordings: surface forms from a Google M2M file (Sim-M, Sim-R), whose user acts and value spans give
 delexicalised templates. Nothing of the file is kept on disk.
 """
+
 from __future__ import annotations
 
 import re
@@ -28,7 +29,9 @@ _MARKS = re.compile(r" ([.,!?;:])")
 _APOSTROPHE = re.compile(r"(\w) ?['’] ?(s|t|m|re|ll|ve|d)\b")
 
 
-def m2m_surfaces(path: Union[str, Path], slots: Sequence[str], fallback: Optional[SurfaceSet] = None) -> SurfaceSet:
+def m2m_surfaces(
+    path: Union[str, Path], slots: Sequence[str], fallback: Optional[SurfaceSet] = None
+) -> SurfaceSet:
     """Surface forms from the utterances of a Google M2M file.
 
     Utterances are left out that say something the annotation doesn't cover: a value without a span, a change of the
@@ -59,7 +62,11 @@ def m2m_surfaces(path: Union[str, Path], slots: Sequence[str], fallback: Optiona
             goal = turn.goal or {}
             if turn.user is not None:
                 entry = _template(turn.user, before, goal, heard, position == 0, values)
-                if entry is not None and entry not in seen and all(s in slots for _, s, _ in entry[0].terms if s):
+                if (
+                    entry is not None
+                    and entry not in seen
+                    and all(s in slots for _, s, _ in entry[0].terms if s)
+                ):
                     seen.add(entry)
                     surfaces.add(*entry)
             before = goal
@@ -90,7 +97,12 @@ def _template(
 ) -> Optional[Tuple[TemplateKey, str]]:
     text, rest = _delexicalised(user.text, user.entities)
     told = [entity.name for entity in user.entities]
-    if not text or len(set(told)) < len(told) or _says_a_value(rest, values) or re.search(r"[{}]", rest):
+    if (
+        not text
+        or len(set(told)) < len(told)
+        or _says_a_value(rest, values)
+        or re.search(r"[{}]", rest)
+    ):
         return None
     acts = {act.act.lower() for act in user.acts}
     if not acts <= {*_ACTS, "inform"}:
@@ -110,7 +122,9 @@ def _template(
     if first:
         terms.append(("start", "", ""))
     kind = "change" if "negate" in acts else "inform"
-    terms += [(kind, slot, "") for slot in told] + [("inform", slot, DONTCARE) for slot in sorted(careless)]
+    terms += [(kind, slot, "") for slot in told] + [
+        ("inform", slot, DONTCARE) for slot in sorted(careless)
+    ]
     if not terms:
         return None
     requested = {act.slot for act in heard if act.act.lower() == "request"}

@@ -1,4 +1,5 @@
 """What a recogniser makes of an utterance: words lost or taken for similar ones, and an n-best list."""
+
 from __future__ import annotations
 
 from typing import Dict, Iterable, List, Sequence, Tuple
@@ -38,7 +39,9 @@ class WordNoise:
             The best hypothesis, and the list, whose weights sum to 1 (empty without `n_best`).
         """
         if not self.n_best:
-            return (self._mishear(text.split(), drop, confuse, rng) if drop or confuse else text), ()
+            return (
+                self._mishear(text.split(), drop, confuse, rng) if drop or confuse else text
+            ), ()
         drop, confuse = max(drop, 0.01), max(confuse, 0.02)
         words = text.split()
         heard: Dict[str, float] = {}
@@ -54,7 +57,9 @@ class WordNoise:
         hypotheses = tuple(Hypothesis(h, round(w / total, 4)) for h, w in heard.items())
         return hypotheses[0].text, hypotheses
 
-    def _mishear(self, words: Sequence[str], drop: float, confuse: float, rng: np.random.Generator) -> str:
+    def _mishear(
+        self, words: Sequence[str], drop: float, confuse: float, rng: np.random.Generator
+    ) -> str:
         heard = []
         for word, point in zip(words, rng.random(len(words))):
             if point < drop:
@@ -72,7 +77,11 @@ class WordNoise:
         if found is None:
             scored = []
             for other in self._vocabulary:
-                if other != word and abs(len(other) - len(word)) <= 2 and (other[0] == word[0] or other[-1] == word[-1]):
+                if (
+                    other != word
+                    and abs(len(other) - len(word)) <= 2
+                    and (other[0] == word[0] or other[-1] == word[-1])
+                ):
                     distance = edit_distance(word, other)
                     if distance <= max(1, len(word) // 2):
                         scored.append((distance, other))

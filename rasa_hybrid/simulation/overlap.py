@@ -1,4 +1,5 @@
 """How far two sets of surface forms are apart: evaluation on one tells little if the other contains nearly the same."""
+
 from __future__ import annotations
 
 import re
@@ -16,10 +17,14 @@ def tokens(template: str) -> Tuple[str, ...]:
     """Words and slots of a template, lower case; punctuation and the form of a value don't count."""
     agreed = re.sub(r"\{\w+\?[^{}|]*\|([^{}]*)\}", r"\1", template)
     found = (token.lower().replace("’", "'") for token in _TOKEN.findall(agreed))
-    return tuple(re.sub(r":.*\}", "}", token) if token.startswith("{") else token for token in found)
+    return tuple(
+        re.sub(r":.*\}", "}", token) if token.startswith("{") else token for token in found
+    )
 
 
-def too_close(first: SurfaceSet, second: SurfaceSet, share: float = TOO_CLOSE) -> List[Tuple[str, str, str]]:
+def too_close(
+    first: SurfaceSet, second: SurfaceSet, share: float = TOO_CLOSE
+) -> List[Tuple[str, str, str]]:
     """Pairs of templates for the same acts that are nearly the same.
 
     Args:

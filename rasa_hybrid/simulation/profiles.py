@@ -1,4 +1,5 @@
 """What kind of person the simulated user is: named parameters, one profile drawn per dialogue."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
@@ -21,35 +22,59 @@ class Profile:
     """
 
     name: str = "default"
-    weight: float = _parameter(1.0, "share of the dialogues, relative to the other profiles", 0.0, 1e6)
+    weight: float = _parameter(
+        1.0, "share of the dialogues, relative to the other profiles", 0.0, 1e6
+    )
     cooperativeness: float = _parameter(
         0.97, "probability of answering what the system asked instead of saying something else"
     )
     verbosity: float = _parameter(
-        0.15, "probability of adding one more constraint to an utterance, again and again", 0.0, 0.95
+        0.15,
+        "probability of adding one more constraint to an utterance, again and again",
+        0.0,
+        0.95,
     )
     opening: float = _parameter(
-        0.35, "the same for the first utterance; with the rest it only says what it came for", 0.0, 0.95
+        0.35,
+        "the same for the first utterance; with the rest it only says what it came for",
+        0.0,
+        0.95,
     )
-    randomness: float = _parameter(0.02, "probability a turn of volunteering a constraint that is not due yet")
-    patience: int = _parameter(5, "setbacks (asked again, nothing found) after which the user gives up", 1, 100)
-    politeness: float = _parameter(0.3, "probability of a greeting, of thanks, and (halved) of a please")
+    randomness: float = _parameter(
+        0.02, "probability a turn of volunteering a constraint that is not due yet"
+    )
+    patience: int = _parameter(
+        5, "setbacks (asked again, nothing found) after which the user gives up", 1, 100
+    )
+    politeness: float = _parameter(
+        0.3, "probability of a greeting, of thanks, and (halved) of a please"
+    )
     hesitation: float = _parameter(0.05, "probability a turn of a filler before what is said")
     lower_case: float = _parameter(0.4, "probability of writing an utterance without capitals")
     misunderstanding: float = _parameter(
-        0.02, "probability of misunderstanding a question: half the time the user asks back, else answers another"
+        0.02,
+        "probability of misunderstanding a question: half the time the user asks back, else answers another",
     )
     self_correction: float = _parameter(
-        0.02, "probability that a value is misspoken and put right, in the same breath or in the next turn"
+        0.02,
+        "probability that a value is misspoken and put right, in the same breath or in the next turn",
     )
-    change_of_mind: float = _parameter(0.06, "probability that the goal changes once during the dialogue")
-    out_of_domain: float = _parameter(0.01, "probability a turn of talk that has nothing to do with the task")
-    curiosity: float = _parameter(0.04, "probability of asking what there is instead of naming a value")
+    change_of_mind: float = _parameter(
+        0.06, "probability that the goal changes once during the dialogue"
+    )
+    out_of_domain: float = _parameter(
+        0.01, "probability a turn of talk that has nothing to do with the task"
+    )
+    curiosity: float = _parameter(
+        0.04, "probability of asking what there is instead of naming a value"
+    )
     pickiness: float = _parameter(
         0.2, "probability of refusing an offer that fits, where the goal leaves something open"
     )
     giving_up: float = _parameter(0.002, "probability a turn of calling the whole thing off")
-    word_drop: float = _parameter(0.0, "probability of each word to be lost on its way to the system")
+    word_drop: float = _parameter(
+        0.0, "probability of each word to be lost on its way to the system"
+    )
     word_confusion: float = _parameter(
         0.0, "probability of each word to be taken for a similar one on its way to the system"
     )
@@ -58,7 +83,13 @@ class Profile:
     def parameters() -> List[Tuple[str, float, float, float, str]]:
         """Name, default, lowest, highest value and meaning of every parameter."""
         return [
-            (f.name, f.default, f.metadata["low"], f.metadata["high"], f.metadata["help"])
+            (
+                f.name,
+                getattr(Profile, f.name),
+                f.metadata["low"],
+                f.metadata["high"],
+                f.metadata["help"],
+            )
             for f in fields(Profile)
             if f.metadata
         ]
@@ -92,7 +123,9 @@ def read_profiles(section: Located) -> Tuple[Profile, ...]:
             values[parameter] = value
         profiles.append(Profile(name=name, **values))
     if profiles and not sum(profile.weight for profile in profiles) > 0:
-        raise SimulatorError(f"{section.path}:{section.line}: at least one profile needs a weight above 0")
+        raise SimulatorError(
+            f"{section.path}:{section.line}: at least one profile needs a weight above 0"
+        )
     return tuple(profiles) or (Profile(),)
 
 

@@ -1,4 +1,5 @@
 """A corpus as Rasa training data: stories with the users' words, and nlu.yml with their intents and entities."""
+
 from __future__ import annotations
 
 import json
@@ -6,6 +7,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 from rasa_hybrid.dialogue import Dialogue, Entity, Utterance
+from rasa_hybrid.simulation.flow import slots_of
 
 
 def write_rasa(
@@ -61,11 +63,15 @@ def _story(dialogue: Dialogue) -> List[str]:
     for turn in dialogue.turns:
         if turn.user is not None:
             if not turn.user.intent:
-                raise ValueError(f"dialogue {dialogue.id}: {turn.user.text!r} has no intent; Rasa stories need one")
+                raise ValueError(
+                    f"dialogue {dialogue.id}: {turn.user.text!r} has no intent; Rasa stories need one"
+                )
             lines += [f"  - intent: {turn.user.intent}", f"    user: {_quoted(turn.user.text)}"]
             if turn.user.entities:
                 lines.append("    entities:")
-                lines += [f"    - {_quoted(e.name)}: {_quoted(e.value)}" for e in turn.user.entities]
+                lines += [
+                    f"    - {_quoted(e.name)}: {_quoted(e.value)}" for e in turn.user.entities
+                ]
         if turn.goal is not None:
             changed = {slot: value for slot, value in turn.goal.items() if goal.get(slot) != value}
             gone = {slot: None for slot in goal if slot not in turn.goal}
@@ -80,11 +86,9 @@ def _story(dialogue: Dialogue) -> List[str]:
 def _news(context: Iterable[str], state: Dict[str, str]) -> Dict[str, Optional[str]]:
     """Slots of the context that differ from what is known; updates `state`."""
     news: Dict[str, Optional[str]] = {}
-    for feature in context:
-        if feature.startswith("slot:"):
-            slot, _, value = feature[len("slot:") :].partition("=")
-            if state.get(slot) != value:
-                news[slot] = state[slot] = value
+    for slot, value in slots_of(context).items():
+        if state.get(slot) != value:
+            news[slot] = state[slot] = value
     return news
 
 
@@ -92,7 +96,10 @@ def _slots(values: Mapping[str, Optional[str]]) -> List[str]:
     if not values:
         return []
     lines = ["  - slot_was_set:"]
-    return lines + [f"    - {slot}: {'null' if value is None else _quoted(value)}" for slot, value in values.items()]
+    return lines + [
+        f"    - {slot}: {'null' if value is None else _quoted(value)}"
+        for slot, value in values.items()
+    ]
 
 
 def _annotated(utterance: Utterance) -> str:
@@ -108,10 +115,14 @@ def _entity(text: str, entity: Entity) -> str:
     said = text[entity.start : entity.end]
     if said == entity.value:
         return f"[{said}]({entity.name})"
-    return f"[{said}]{json.dumps({'entity': entity.name, 'value': entity.value}, ensure_ascii=False)}"
+    return (
+        f"[{said}]{json.dumps({'entity': entity.name, 'value': entity.value}, ensure_ascii=False)}"
+    )
 
 
-def _nlu(examples: Mapping[str, Iterable[str]], synonyms: Mapping[Tuple[str, str], Iterable[str]]) -> str:
+def _nlu(
+    examples: Mapping[str, Iterable[str]], synonyms: Mapping[Tuple[str, str], Iterable[str]]
+) -> str:
     lines = ['version: "3.1"', "nlu:"]
     for intent, texts in sorted(examples.items()):
         lines += [f"- intent: {intent}", "  examples: |", *(f"    - {text}" for text in texts)]
@@ -119,7 +130,11 @@ def _nlu(examples: Mapping[str, Iterable[str]], synonyms: Mapping[Tuple[str, str
     for (_, value), forms in synonyms.items():
         merged.setdefault(value, {}).update(dict.fromkeys(forms))
     for value, texts in sorted(merged.items()):
-        lines += [f"- synonym: {_quoted(value)}", "  examples: |", *(f"    - {text}" for text in texts)]
+        lines += [
+            f"- synonym: {_quoted(value)}",
+            "  examples: |",
+            *(f"    - {text}" for text in texts),
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,7 @@
 Messages go through the REST channel; what the bot did and believes is read from the conversation's tracker, so the
 server has to run with `--enable-api`.
 """
+
 from __future__ import annotations
 
 import uuid
@@ -20,7 +21,9 @@ from rasa_hybrid.simulation.side_effects import SideEffects
 from rasa_hybrid.simulation.simulator import Simulator
 
 #: Actions of Rasa's own that are not the bot's decisions.
-_INTERNAL = frozenset({"action_listen", "action_session_start", "action_extract_slots", "action_unlikely_intent"})
+_INTERNAL = frozenset(
+    {"action_listen", "action_session_start", "action_extract_slots", "action_unlikely_intent"}
+)
 _METADATA = "hybrid"
 _PREFIX = "offer_"
 
@@ -87,15 +90,21 @@ class RasaServerAgent:
         message = {"sender": conversation.id, "message": utterance.text}
         self._call("POST", "/webhooks/rest/webhook", json=message)
         tracker = self._call(
-            "GET", f"/conversations/{conversation.id}/tracker", params={**self._parameters, "include_events": "ALL"}
+            "GET",
+            f"/conversations/{conversation.id}/tracker",
+            params={**self._parameters, "include_events": "ALL"},
         )
         events = tracker.get("events") if isinstance(tracker, dict) else None
         if not isinstance(events, list):
-            raise ServerError(f"{self._url}: the tracker of {conversation.id} has no events; is it a Rasa server?")
+            raise ServerError(
+                f"{self._url}: the tracker of {conversation.id} has no events; is it a Rasa server?"
+            )
         news, conversation.events = events[conversation.events :], len(events)
         return self._read(i, conversation, news)
 
-    def _read(self, i: int, conversation: _Conversation, events: List[Mapping[str, Any]]) -> AgentTurn:
+    def _read(
+        self, i: int, conversation: _Conversation, events: List[Mapping[str, Any]]
+    ) -> AgentTurn:
         """The turn that the new events tell."""
         actions: List[SystemAction] = []
         offered: Optional[Entity] = None
@@ -109,7 +118,9 @@ class RasaServerAgent:
                 conversation.slots[str(event.get("name"))] = event.get("value")
                 self._note_side_effect(i, conversation, event)
             elif kind == "user":
-                belief = ((event.get("parse_data") or {}).get(_METADATA) or {}).get("belief") or belief
+                belief = ((event.get("parse_data") or {}).get(_METADATA) or {}).get(
+                    "belief"
+                ) or belief
             elif kind == "action":
                 details = (event.get("metadata") or {}).get(_METADATA) or {}
                 belief = details.get("belief") or belief
@@ -120,16 +131,32 @@ class RasaServerAgent:
                 if name in _INTERNAL:
                     continue
                 if name == flow.offer:
-                    conversation.offered = offered = self._offered(conversation.slots, details.get("offered"))
+                    conversation.offered = offered = self._offered(
+                        conversation.slots, details.get("offered")
+                    )
                 state = self._side_effects.slots(i)
-                actions.append(decided(name, flow, self._goal(conversation), conversation.offered, catalogue, state))
+                actions.append(
+                    decided(
+                        name, flow, self._goal(conversation), conversation.offered, catalogue, state
+                    )
+                )
         known = tuple(propensities) if len(propensities) == len(actions) + 1 else ()
-        return AgentTurn(self._belief(conversation, belief), summary, tuple(actions), offered, known)
+        return AgentTurn(
+            self._belief(conversation, belief), summary, tuple(actions), offered, known
+        )
 
-    def _note_side_effect(self, i: int, conversation: _Conversation, event: Mapping[str, Any]) -> None:
+    def _note_side_effect(
+        self, i: int, conversation: _Conversation, event: Mapping[str, Any]
+    ) -> None:
         completion = self._simulator.flow.completion
-        if completion is not None and event.get("name") == completion.slot and event.get("value") is not None:
-            self._side_effects.record(i, {completion.slot: str(event["value"])}, conversation.offered)
+        if (
+            completion is not None
+            and event.get("name") == completion.slot
+            and event.get("value") is not None
+        ):
+            self._side_effects.record(
+                i, {completion.slot: str(event["value"])}, conversation.offered
+            )
 
     def _offered(self, slots: Mapping[str, Any], id: Optional[str]) -> Optional[Entity]:
         """The entity that the bot offered: the one with this id, else what its offer slots say."""
@@ -153,7 +180,9 @@ class RasaServerAgent:
         for slot in self._simulator.slots:
             reported = (belief or {}).get(slot)
             if reported:
-                distributions[slot] = tuple((str(value), float(probability)) for value, probability in reported)
+                distributions[slot] = tuple(
+                    (str(value), float(probability)) for value, probability in reported
+                )
             else:
                 value = conversation.slots.get(slot)
                 distributions[slot] = ((NONE if value is None else str(value), 1.0),)
@@ -162,11 +191,14 @@ class RasaServerAgent:
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         arguments.setdefault("params", self._parameters)
         try:
-            response = self._session.request(method, self._url + path, timeout=self._timeout, **arguments)
+            response = self._session.request(
+                method, self._url + path, timeout=self._timeout, **arguments
+            )
             response.raise_for_status()
             return response.json()
         except requests.HTTPError as error:
-            hint = "; start it with `rasa run --enable-api`" if error.response.status_code == 404 else ""
+            is_unknown = error.response is not None and error.response.status_code == 404
+            hint = "; start it with `rasa run --enable-api`" if is_unknown else ""
             raise ServerError(f"{self._url}{path}: {error}{hint}") from error
         except (requests.RequestException, ValueError) as error:
             raise ServerError(f"{self._url}{path} does not answer: {error}") from error
@@ -174,4 +206,8 @@ class RasaServerAgent:
 
 def _summary(details: Mapping[str, Any]) -> Optional[ResultSummary]:
     counts = details.get("summary")
-    return ResultSummary(counts.get("matches"), counts.get("remaining")) if isinstance(counts, Mapping) else None
+    return (
+        ResultSummary(counts.get("matches"), counts.get("remaining"))
+        if isinstance(counts, Mapping)
+        else None
+    )

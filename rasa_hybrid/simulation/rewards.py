@@ -1,13 +1,14 @@
 """What a turn is worth to the learner: +15 for success, 0 for failure, -1 a turn, and whatever else a project adds."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, List, Mapping, Optional, Sequence, Tuple
 
 from rasa_hybrid.dialogue import Utterance
 from rasa_hybrid.simulation.agents import AgentTurn
-from rasa_hybrid.simulation.located_yaml import Located, LocatedList, SimulatorError
+from rasa_hybrid.simulation.located_yaml import Located
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,12 @@ def query(turn: RewardedTurn) -> float:
     return float(bool(goal) and (turn.previous is None or turn.previous.belief.goal() != goal))
 
 
-_BUILT_IN: Mapping[str, RewardTerm] = {"success": success, "failure": failure, "turn": turn, "query": query}
+_BUILT_IN: Mapping[str, RewardTerm] = {
+    "success": success,
+    "failure": failure,
+    "turn": turn,
+    "query": query,
+}
 
 
 class Rewards:
@@ -101,7 +107,10 @@ def _term(section: Located, name: str) -> RewardTerm:
         return _BUILT_IN[name]
     module, _, attribute = name.rpartition(".")
     if not module:
-        section.fail(f"unknown reward {name!r}; built in: {', '.join(_BUILT_IN)}; others by module path", name)
+        section.fail(
+            f"unknown reward {name!r}; built in: {', '.join(_BUILT_IN)}; others by module path",
+            name,
+        )
     try:
         term = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:

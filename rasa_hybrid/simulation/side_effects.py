@@ -1,4 +1,5 @@
 """What the actions of a bot do to the world, simulated without Rasa: a booking that works or is sold out."""
+
 from __future__ import annotations
 
 import hashlib
@@ -56,16 +57,18 @@ class SideEffects:
         """Carries out an action and returns the slots that it sets; arguments as for `foresee`."""
         changes = self.foresee(conversation, action, offered)
         if changes:
-            self._slots[conversation].update(changes)
-            if self._completion is not None and offered is not None:
-                if changes[self._completion.slot] == self._completion.done:
-                    self._done[conversation] = offered["id"]
+            self.record(conversation, changes, offered)
         return changes
 
-    def record(self, conversation: int, slots: Mapping[str, str], offered: Optional[Entity]) -> None:
-        """Takes note of side effects that happened elsewhere, in a running server."""
+    def record(
+        self, conversation: int, slots: Mapping[str, str], offered: Optional[Entity]
+    ) -> None:
+        """Takes note of what side effects have set, also of those that happen in a running server."""
         self._slots[conversation].update(slots)
-        if self._completion is not None and slots.get(self._completion.slot) == self._completion.done:
+        if (
+            self._completion is not None
+            and slots.get(self._completion.slot) == self._completion.done
+        ):
             self._done[conversation] = offered["id"] if offered is not None else ""
 
     def slots(self, conversation: int) -> Dict[str, str]:

@@ -1,4 +1,5 @@
 """The simulator of a project, from `simulator/simulator.yml`: slots, system flow, goals, profiles, surface forms."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 import numpy as np
 import yaml
 
+from rasa_hybrid.dialogue import DONTCARE
 from rasa_hybrid.knowledge import KnowledgeBaseError, knowledge_base_from_config
 from rasa_hybrid.simulation.agenda import AgendaUser
 from rasa_hybrid.simulation.catalogue import Catalogue
@@ -17,7 +19,7 @@ from rasa_hybrid.simulation.noise import WordNoise
 from rasa_hybrid.simulation.profiles import Profile, cumulative_weights, read_profiles
 from rasa_hybrid.simulation.rewards import Rewards, read_rewards
 from rasa_hybrid.simulation.spoken_values import KINDS, SpokenValue, spoken_values
-from rasa_hybrid.simulation.surface import Signature, SurfaceSet, read_surfaces
+from rasa_hybrid.simulation.surface import USER_ACTS, Signature, SurfaceSet, read_surfaces
 from rasa_hybrid.simulation.voice import Voice
 
 #: Where a project keeps its simulator.
@@ -53,7 +55,12 @@ class Simulator:
     ) -> None:
         self.slots = tuple(slot.name for slot in slots)
         self.flow, self.catalogue, self.goals, self.rewards = flow, catalogue, goals, rewards
-        self.profiles, self.voice, self.spoken, self.max_turns = tuple(profiles), voice, spoken, max_turns
+        self.profiles, self.voice, self.spoken, self.max_turns = (
+            tuple(profiles),
+            voice,
+            spoken,
+            max_turns,
+        )
         self._shares = cumulative_weights(self.profiles)
 
     @property
@@ -119,13 +126,19 @@ def load_simulator(
     problems = surfaces.missing(_needed(slots, flow))
     if problems:
         where = content.section("surfaces")
-        where.fail(f"the surface forms {surface!r} lack templates for {', '.join(problems)}", surface)
+        where.fail(
+            f"the surface forms {surface!r} lack templates for {', '.join(problems)}", surface
+        )
     rewards = read_rewards(content.section("rewards"))
     settings = content.section("noise")
     settings.only(("word_drop", "word_confusion", "n_best"), "key of noise")
-    chosen = {key: settings.number(key, 0.0, 0.0, 20.0 if key == "n_best" else 1.0) for key in _NOISE}
+    chosen = {
+        key: settings.number(key, 0.0, 0.0, 20.0 if key == "n_best" else 1.0) for key in _NOISE
+    }
     chosen.update(noise or {})
-    vocabulary = surfaces.words() | {word for slot in names for value in goals.values(slot) for word in value.split()}
+    vocabulary = surfaces.words() | {
+        word for slot in names for value in goals.values(slot) for word in value.split()
+    }
     intents = content.section("intents")
     voice = Voice(
         surfaces,
@@ -192,7 +205,14 @@ def _configured_knowledge_base(project: Path) -> Optional[Mapping[str, Any]]:
     except (OSError, yaml.YAMLError):
         return None
     policies = config.get("policies") if isinstance(config, dict) else None
-    return next((p["knowledge_base"] for p in policies or () if isinstance(p, dict) and "knowledge_base" in p), None)
+    return next(
+        (
+            p["knowledge_base"]
+            for p in policies or ()
+            if isinstance(p, dict) and "knowledge_base" in p
+        ),
+        None,
+    )
 
 
 def _slots(section: Located, catalogue: Catalogue) -> List[GoalSlot]:
@@ -202,7 +222,9 @@ def _slots(section: Located, catalogue: Catalogue) -> List[GoalSlot]:
         settings.only(("said_as", "any", "values", "spoken"), f"key of slot {name!r}")
         said_as = settings.get("said_as", "plain")
         if said_as not in KINDS:
-            settings.fail(f"said_as: unknown kind {said_as!r}; allowed: {', '.join(KINDS)}", "said_as")
+            settings.fail(
+                f"said_as: unknown kind {said_as!r}; allowed: {', '.join(KINDS)}", "said_as"
+            )
         values, weights = _values(settings)
         if not values and name not in catalogue.columns:
             settings.fail(
@@ -227,7 +249,9 @@ def _values(settings: Located) -> Tuple[Tuple[str, ...], Tuple[float, ...]]:
     settings.fail("values has to be a list, or a mapping of values to weights", "values")
 
 
-def _spoken(section: Located, slots: Sequence[GoalSlot], goals: GoalSampler) -> Dict[str, Dict[str, SpokenValue]]:
+def _spoken(
+    section: Located, slots: Sequence[GoalSlot], goals: GoalSampler
+) -> Dict[str, Dict[str, SpokenValue]]:
     spoken = {}
     for slot in slots:
         further = section.section(slot.name).section("spoken")
@@ -237,8 +261,15 @@ def _spoken(section: Located, slots: Sequence[GoalSlot], goals: GoalSampler) -> 
             if value not in known:
                 further.fail(f"{slot.name} has no value {value!r}", value)
             listed = further[value]
-            forms[value] = [str(form) for form in (listed if isinstance(listed, list) else [listed])]
-        others = [value for other in slots if other.name != slot.name for value in goals.values(other.name)]
+            forms[value] = [
+                str(form) for form in (listed if isinstance(listed, list) else [listed])
+            ]
+        others = [
+            value
+            for other in slots
+            if other.name != slot.name
+            for value in goals.values(other.name)
+        ]
         spoken[slot.name] = spoken_values(slot.said_as, goals.values(slot.name), forms, others)
     return spoken
 
@@ -263,17 +294,19 @@ def _surfaces(content: Located, directory: Path, surface: str, slots: Sequence[s
 
 def _needed(slots: Sequence[GoalSlot], flow: SystemFlow) -> List[Signature]:
     """Acts for which there have to be words, so that everything can be said."""
-    alone = ("greeting", "start", "affirm", "negate", "request_alternatives", "thank_you", "good_bye", "cancel")
-    alone += ("repeat", "out_of_domain")
+    alone = [act for act, slots_of_act in USER_ACTS.items() if slots_of_act != "always"]
     needed: List[Signature] = [((act, "", ""),) for act in alone]
     for slot in slots:
         needed += [((act, slot.name, ""),) for act in ("inform", "change", "correct")]
-        needed.append((("inform", slot.name, "dontcare"),))
+        if slot.any:
+            needed.append((("inform", slot.name, DONTCARE),))
     needed += [(("request", slot, ""),) for slot in flow.select]
     return needed
 
 
-def _chosen(profiles: Sequence[Profile], names: Optional[Sequence[str]], content: Located) -> Tuple[Profile, ...]:
+def _chosen(
+    profiles: Sequence[Profile], names: Optional[Sequence[str]], content: Located
+) -> Tuple[Profile, ...]:
     if names is None:
         return tuple(profiles)
     known = {profile.name: profile for profile in profiles}

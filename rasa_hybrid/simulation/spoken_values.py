@@ -2,6 +2,7 @@
 
 A slot's kind names the rules; a spoken form is kept only if it can't mean another value of the slot.
 """
+
 from __future__ import annotations
 
 import re
@@ -17,7 +18,23 @@ _UNITS = (
 _TENS = {20: "twenty", 30: "thirty", 40: "forty", 50: "fifty"}
 _ARTICLES = {"the", "a", "an"}
 #: A part of a title doesn't end in one of these.
-_LOOSE_ENDS = {"the", "a", "an", "of", "in", "on", "at", "and", "to", "for", "&", "with", "from", "by", "is"}
+_LOOSE_ENDS = {
+    "the",
+    "a",
+    "an",
+    "of",
+    "in",
+    "on",
+    "at",
+    "and",
+    "to",
+    "for",
+    "&",
+    "with",
+    "from",
+    "by",
+    "is",
+}
 _WEEKDAYS = {
     "monday": ["mon"],
     "tuesday": ["tue", "tues"],
@@ -128,7 +145,11 @@ def _title(value: str) -> Tuple[List[str], List[str]]:
         while part and part[-1].lower() in _LOOSE_ENDS:
             part = part[:-1]
         text = " ".join(part).rstrip(":,")
-        if len(text) >= 4 and any(len(w) >= 4 and w.lower() not in _LOOSE_ENDS for w in part) and text not in kept:
+        if (
+            len(text) >= 4
+            and any(len(w) >= 4 and w.lower() not in _LOOSE_ENDS for w in part)
+            and text not in kept
+        ):
             kept.append(text)
     return [value] * (5 * max(1, len(kept))) + kept, []
 
@@ -144,7 +165,10 @@ KINDS: Mapping[str, Callable[[str], Tuple[List[str], List[str]]]] = {
 
 
 def spoken_values(
-    kind: str, values: Iterable[str], further: Mapping[str, Sequence[str]], others: Iterable[str] = ()
+    kind: str,
+    values: Iterable[str],
+    further: Mapping[str, Sequence[str]],
+    others: Iterable[str] = (),
 ) -> Dict[str, SpokenValue]:
     """The spoken forms of the values of a slot.
 
@@ -172,7 +196,9 @@ def spoken_values(
             return form == value or (meant.get(phrase, {value}) == {value} and phrase not in taken)
 
         plain = [form for form in list(plain) + list(further.get(value, ())) if own(form)]
-        result[value] = SpokenValue(tuple(plain), tuple(plain * 2) + tuple(form for form in loose if own(form)))
+        result[value] = SpokenValue(
+            tuple(plain), tuple(plain * 2) + tuple(form for form in loose if own(form))
+        )
     return result
 
 

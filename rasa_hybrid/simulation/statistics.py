@@ -1,4 +1,5 @@
 """What a corpus is like: turns, acts, slots a turn, lengths. For ours and, read as the same thing, for others'."""
+
 from __future__ import annotations
 
 from collections import Counter
@@ -48,5 +49,7 @@ class CorpusStatistics:
             "average_words": self.words / turns,
             "distinct_utterances": len(self.texts),
             "acts": {act: count / turns for act, count in self.acts.most_common()},
-            "slots_told": {str(slots): self.slots_told[slots] / turns for slots in sorted(self.slots_told)},
+            "slots_told": {
+                str(slots): self.slots_told[slots] / turns for slots in sorted(self.slots_told)
+            },
         }

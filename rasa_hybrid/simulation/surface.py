@@ -14,12 +14,25 @@ by one that fits everywhere, `{slot:wrong}` by the value that the speaker takes 
 from being used when the value is 1, and `{slot?ticket|tickets}` is a word that agrees with it. Acts for which there is
 no template together are said one after the other.
 """
+
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import (
+    Dict,
+    FrozenSet,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 
@@ -47,7 +60,15 @@ USER_ACTS: Mapping[str, str] = {
 #: Acts that tell a value; to the label they are all the same.
 INFORMING = frozenset({"inform", "change", "correct"})
 #: System acts that `after` may name.
-SYSTEM_ACTS = ("request", "offer", "confirm", "select", "notify_failure", "notify_success", "greeting")
+SYSTEM_ACTS = (
+    "request",
+    "offer",
+    "confirm",
+    "select",
+    "notify_failure",
+    "notify_success",
+    "greeting",
+)
 
 #: An act as templates are looked up by: act, slot or "", and "" for a value that the template shows, else the value.
 Term = Tuple[str, str, str]
@@ -85,7 +106,10 @@ def parse_key(key: str) -> TemplateKey:
         match = _TERM.fullmatch(part.strip())
         if not match:
             raise ValueError(f"{part.strip()!r} is not an act such as inform(date)")
-        act, arguments = match.group(1), [a.strip() for a in (match.group(2) or "").split(",") if a.strip()]
+        act, arguments = (
+            match.group(1),
+            [a.strip() for a in (match.group(2) or "").split(",") if a.strip()],
+        )
         if act not in USER_ACTS:
             raise ValueError(f"unknown user act {act!r}; allowed: {', '.join(USER_ACTS)}")
         if arguments and USER_ACTS[act] == "never":
@@ -97,17 +121,21 @@ def parse_key(key: str) -> TemplateKey:
             if not _NAME.fullmatch(slot):
                 raise ValueError(f"{slot!r} is not a slot name")
             if equals and (not value or act not in INFORMING):
-                raise ValueError(f"{argument!r}: a value can only be given to inform, change or correct, and not an empty one")
+                raise ValueError(
+                    f"{argument!r}: a value can only be given to inform, change or correct, and not an empty one"
+                )
             terms.append((act, slot, value))
         if not arguments:
             terms.append((act, "", ""))
-    if len(set(term[:2] for term in terms)) != len(terms):
+    if len({term[:2] for term in terms}) != len(terms):
         raise ValueError("the same act and slot stand there twice")
     if not after:
         return TemplateKey(tuple(sorted(terms)), None)
     match = _TERM.fullmatch(after)
     if not match or match.group(1) not in SYSTEM_ACTS or "," in (match.group(2) or ""):
-        raise ValueError(f"after {after!r}: has to be one system act of {', '.join(SYSTEM_ACTS)}, with a slot or without")
+        raise ValueError(
+            f"after {after!r}: has to be one system act of {', '.join(SYSTEM_ACTS)}, with a slot or without"
+        )
     return TemplateKey(tuple(sorted(terms)), (match.group(1), (match.group(2) or "").strip()))
 
 
@@ -171,23 +199,37 @@ def parse_template(text: str, terms: Signature, line: int = 0) -> Template:
             continue
         slot, _, form = match.group(1).partition(":")
         if slot not in shown:
-            raise ValueError(f"unknown slot {{{match.group(1)}}}; here: {', '.join(sorted(shown)) or 'none'}")
-        if form not in ("", "plain", "many", "wrong") or (form == "wrong" and slot not in taken_back):
-            raise ValueError(f"{{{match.group(1)}}}: the form has to be plain, many, or wrong in a template for correct(...)")
+            raise ValueError(
+                f"unknown slot {{{match.group(1)}}}; here: {', '.join(sorted(shown)) or 'none'}"
+            )
+        if form not in ("", "plain", "many", "wrong") or (
+            form == "wrong" and slot not in taken_back
+        ):
+            raise ValueError(
+                f"{{{match.group(1)}}}: the form has to be plain, many, or wrong in a template for correct(...)"
+            )
         wrong.add(slot) if form == "wrong" else seen.append(slot)
         pieces.append(Piece(text[position : match.start()], slot, form))
         position = match.end()
     rest = text[position:]
-    if any(brace in piece.words for piece in pieces for brace in "{}") or "{" in rest or "}" in rest:
+    if (
+        any(brace in piece.words for piece in pieces for brace in "{}")
+        or "{" in rest
+        or "}" in rest
+    ):
         raise ValueError("a stray { or }")
     if sorted(seen) != sorted(shown):
-        raise ValueError(f"each of {', '.join('{' + slot + '}' for slot in sorted(shown))} has to stand here once")
+        raise ValueError(
+            f"each of {', '.join('{' + slot + '}' for slot in sorted(shown))} has to stand here once"
+        )
     if wrong != taken_back:
         raise ValueError(f"{{{sorted(taken_back)[0]}:wrong}} is missing")
     if not text.strip():
         raise ValueError("an empty template")
     pieces.append(Piece(rest, "", ""))
-    return Template(text, tuple(pieces), line, tuple(piece.slot for piece in pieces if piece.form == "many"))
+    return Template(
+        text, tuple(pieces), line, tuple(piece.slot for piece in pieces if piece.form == "many")
+    )
 
 
 class SurfaceSet:
@@ -199,7 +241,9 @@ class SurfaceSet:
         fallback: where acts are looked up that this set has no words for.
     """
 
-    def __init__(self, name: str, slots: Sequence[str], fallback: Optional["SurfaceSet"] = None) -> None:
+    def __init__(
+        self, name: str, slots: Sequence[str], fallback: Optional[SurfaceSet] = None
+    ) -> None:
         self.name = name
         self.slots = tuple(slots)
         self.fallback = fallback
@@ -223,8 +267,7 @@ class SurfaceSet:
         Raises:
             ValueError: if slot, value or template don't fit.
         """
-        wild = any(slot == "*" for _, slot, _ in key.terms)
-        if wild and len(key.terms) > 1 and sum(slot == "*" for _, slot, _ in key.terms) > 1:
+        if sum(slot == "*" for _, slot, _ in key.terms) > 1:
             raise ValueError("* can stand there once only")
         self.source.append((key, parse_template(text, key.terms, line)))
         for filled in self._fill(key):
@@ -234,8 +277,10 @@ class SurfaceSet:
             for slot in slots:
                 if slot not in self.slots:
                     raise ValueError(f"unknown slot {slot!r}; goal slots: {', '.join(self.slots)}")
-            bound = next((s for (_, s, _), (_, w, _) in zip(filled.terms, key.terms) if w == "*"), "") if wild else ""
-            template = parse_template(_PLACE.sub(lambda m: m.group(0).replace("*", bound), text), filled.terms, line)
+            bound = next(
+                (s for (_, s, _), (_, w, _) in zip(filled.terms, key.terms) if w == "*"), ""
+            )
+            template = parse_template(_bind(text, bound), filled.terms, line)
             if filled.after is None:
                 self._general.setdefault(filled.terms, []).append(template)
             else:
@@ -249,8 +294,12 @@ class SurfaceSet:
         others = {slot for _, slot, _ in key.terms}
         return [
             TemplateKey(
-                tuple((act, slot if name == "*" else name, value) for act, name, value in key.terms),
-                (key.after[0], slot if key.after[1] == "*" else key.after[1]) if key.after else None,
+                tuple(
+                    (act, slot if name == "*" else name, value) for act, name, value in key.terms
+                ),
+                (key.after[0], slot if key.after[1] == "*" else key.after[1])
+                if key.after
+                else None,
             )
             for slot in self.slots
             if slot not in others
@@ -262,7 +311,11 @@ class SurfaceSet:
 
     def missing(self, signatures: Iterable[Signature]) -> List[str]:
         """Those of `signatures` for which there are no words, as keys."""
-        return [format_key(TemplateKey(s, None)) for s in signatures if not self._lookup(s, frozenset())[0]]
+        return [
+            format_key(TemplateKey(s, None))
+            for s in signatures
+            if not self._lookup(s, frozenset())[0]
+        ]
 
     def templates(self) -> Iterator[Tuple[Signature, Template]]:
         """All templates with `*` filled, under the acts that they are for."""
@@ -283,7 +336,9 @@ class SurfaceSet:
         found = set()
         for act in acts:
             for key in ((act.act, act.slot or ""), (act.act, "")):
-                if key in self._after or (self.fallback is not None and key in self.fallback._after):
+                if key in self._after or (
+                    self.fallback is not None and key in self.fallback._after
+                ):
                     found.add(key)
         return frozenset(found)
 
@@ -292,7 +347,9 @@ class SurfaceSet:
         found = self._candidates.get((signature, heard))
         if found is None:
             general = list(self._general.get(signature, ()))
-            replies = [template for after, template in self._replies.get(signature, ()) if after in heard]
+            replies = [
+                template for after, template in self._replies.get(signature, ()) if after in heard
+            ]
             if not general and not replies and self.fallback is not None:
                 general, replies = self.fallback._lookup(signature, heard)
             found = self._candidates[(signature, heard)] = (general, replies)
@@ -364,31 +421,26 @@ class SurfaceSet:
                     entities.append(Entity(slot, value, len(text), len(text) + len(phrase)))
                 text += phrase
         if hesitant:
-            text, entities = self._decorate(self.hesitant, text, entities, rng)
+            text, entities = _decorated(self._patterns("hesitant"), text, entities, rng)
         if polite:
-            text, entities = self._decorate(self.polite, text, entities, rng)
+            text, entities = _decorated(self._patterns("polite"), text, entities, rng)
         return text, tuple(entities)
 
-    def _decorate(
-        self, patterns: Sequence[str], text: str, entities: List[Entity], rng: np.random.Generator
-    ) -> Tuple[str, List[Entity]]:
-        if not patterns:
-            patterns = () if self.fallback is None else self.fallback.polite
-        if not patterns:
-            return text, entities
-        before, _, after = patterns[int(rng.random() * len(patterns))].partition("{}")
-        if (before.strip(" ,.") or after.strip(" ,.")) in text:
-            return text, entities
-        if after.strip():
-            text = text.rstrip(" .!?,")
-        moved = [Entity(e.name, e.value, e.start + len(before), e.end + len(before)) for e in entities]
-        return before + text + after, moved
+    def _patterns(self, kind: str) -> Tuple[str, ...]:
+        patterns: Tuple[str, ...] = getattr(self, kind)
+        return (
+            self.fallback._patterns(kind)
+            if not patterns and self.fallback is not None
+            else patterns
+        )
 
     def _arrange(
         self, acts: Sequence[DialogueAct], heard: Heard, rng: np.random.Generator
     ) -> List[Tuple[Template, Dict[str, str], str]]:
         """Templates that together say the acts, each with the values it shows."""
-        said = {act.slot: act.value for act in acts if act.slot is not None and act.value is not None}
+        said = {
+            act.slot: act.value for act in acts if act.slot is not None and act.value is not None
+        }
         # Now and then what could be said at once comes in parts; yes and no stay with what follows them.
         together = len(acts) == 1 or any(act.act in ("affirm", "negate") for act in acts)
         if together or rng.random() > 0.15:
@@ -428,6 +480,26 @@ class SurfaceSet:
         return template
 
 
+def _decorated(
+    patterns: Sequence[str], text: str, entities: List[Entity], rng: np.random.Generator
+) -> Tuple[str, List[Entity]]:
+    """The text in one of the patterns, unless it has those words already."""
+    if not patterns:
+        return text, entities
+    before, _, after = patterns[int(rng.random() * len(patterns))].partition("{}")
+    if (before.strip(" ,.:") or after.strip(" ,.:")) in text:
+        return text, entities
+    if after.strip():
+        text = text.rstrip(" .!?,")
+    moved = [Entity(e.name, e.value, e.start + len(before), e.end + len(before)) for e in entities]
+    return before + text + after, moved
+
+
+def _bind(text: str, slot: str) -> str:
+    """The template with this slot in the place of `*`."""
+    return _PLACE.sub(lambda place: place.group(0).replace("*", slot), text)
+
+
 def signature_of(acts: Iterable[DialogueAct]) -> Signature:
     """How the templates of these acts are looked up."""
     return tuple(
@@ -436,7 +508,10 @@ def signature_of(acts: Iterable[DialogueAct]) -> Signature:
 
 
 def read_surfaces(
-    path: Union[str, Path], slots: Sequence[str], name: Optional[str] = None, fallback: Optional[SurfaceSet] = None
+    path: Union[str, Path],
+    slots: Sequence[str],
+    name: Optional[str] = None,
+    fallback: Optional[SurfaceSet] = None,
 ) -> SurfaceSet:
     """A set of surface forms from a YAML file.
 
@@ -453,7 +528,9 @@ def read_surfaces(
         SimulatorError: for anything that is wrong in the file, naming its line.
     """
     content = load_located(path)
-    content.only(("user", "between_values", "between_acts", "polite", "hesitant"), "section of surface forms")
+    content.only(
+        ("user", "between_values", "between_acts", "polite", "hesitant"), "section of surface forms"
+    )
     surfaces = SurfaceSet(name or Path(path).stem, slots, fallback)
     user = content.section("user")
     for text_key in user:
@@ -471,12 +548,18 @@ def read_surfaces(
             lines = list(_lines(content, pattern))
             for line, text in lines:
                 if text.count("{}") != 1:
-                    raise SimulatorError(f"{path}:{line}: {text!r} needs {{}} once, where the utterance goes")
+                    raise SimulatorError(
+                        f"{path}:{line}: {text!r} needs {{}} once, where the utterance goes"
+                    )
             setattr(surfaces, pattern, tuple(text for _, text in lines))
     for joiners in ("between_values", "between_acts"):
         if joiners in content:
             listed = content[joiners]
-            if not isinstance(listed, list) or not listed or not all(isinstance(joiner, str) for joiner in listed):
+            if (
+                not isinstance(listed, list)
+                or not listed
+                or not all(isinstance(joiner, str) for joiner in listed)
+            ):
                 content.fail(f"{joiners} has to be a list of texts", joiners)
             setattr(surfaces, joiners, tuple(listed))
     return surfaces

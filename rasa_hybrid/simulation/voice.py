@@ -1,4 +1,5 @@
 """From the user's acts to an utterance: surface forms, then what the line and a recogniser make of them."""
+
 from __future__ import annotations
 
 from typing import Mapping, Optional, Sequence, Tuple
@@ -71,7 +72,9 @@ class Voice:
         drop, confuse = self._drop + profile.word_drop, self._confuse + profile.word_confusion
         heard, hypotheses = self._noise.hear(text, drop, confuse, rng)
         kept: Tuple[Entity, ...] = entities if heard == text else ()
-        meant = tuple(DialogueAct("inform", a.slot, a.value) if a.act in INFORMING else a for a in acts)
+        meant = tuple(
+            DialogueAct("inform", a.slot, a.value) if a.act in INFORMING else a for a in acts
+        )
         return Utterance(heard, hypotheses, self._intent(meant), kept, meant)
 
     def _intent(self, acts: Sequence[DialogueAct]) -> Optional[str]:

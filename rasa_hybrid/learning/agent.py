@@ -1,0 +1,168 @@
+"""The joint model as the system's side of simulated conversations, many at a time.
+
+It does in a simulation what `components.runtime` and Rasa do in a live conversation: hear, query, decide until it
+listens; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from rasa_hybrid.dialogue import (
+    DONTCARE,
+    LISTEN,
+    Belief,
+    DomainFacts,
+    SystemAction,
+    Turn,
+    Utterance,
+)
+from rasa_hybrid.model.acting import ActingModel, Conversation
+from rasa_hybrid.simulation.agents import AgentTurn
+from rasa_hybrid.simulation.catalogue import Catalogue, Entity, Found, Query
+from rasa_hybrid.simulation.side_effects import SideEffects
+
+#: Rasa's circuit breaker: most actions of one turn.
+MOST_ACTIONS = 10
+
+
+@dataclass
+class _Talk:
+    """One conversation: the model's state, what was offered by query, the offer that stands, slots of the domain."""
+
+    conversation: Conversation
+    offered: Dict[Query, List[str]] = field(default_factory=dict)
+    standing: Optional[Entity] = None
+    slots: Dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class _OpenTurn:
+    """A turn while the model decides."""
+
+    belief: Belief
+    found: Found
+    actions: List[SystemAction] = field(default_factory=list)
+    propensities: List[float] = field(default_factory=list)
+    offer: Optional[Entity] = None
+    context: Tuple[str, ...] = ()
+
+
+class JointAgent:
+    """Plays the system by the model's beliefs and policy.
+
+    Args:
+        model: the trained model.
+        facts: of the domain that it was trained for.
+        catalogue: the knowledge base.
+        side_effects: shared with the environment.
+        offer_slots: slots that hold a column of the offered entity.
+        offer_actions: actions that offer the next entity.
+        dontcare_value: what a slot holds when anything is fine.
+        rng: samples the actions from the policy; None: the most probable action.
+    """
+
+    def __init__(
+        self,
+        model: ActingModel,
+        facts: DomainFacts,
+        catalogue: Catalogue,
+        side_effects: SideEffects,
+        offer_slots: Optional[Mapping[str, str]] = None,
+        offer_actions: Sequence[str] = (),
+        dontcare_value: str = DONTCARE,
+        rng: Optional[np.random.Generator] = None,
+    ) -> None:
+        self.model, self.facts, self.catalogue = model, facts, catalogue
+        self.side_effects = side_effects
+        self._offer_slots = dict(offer_slots or {})
+        self._offer_actions = frozenset(offer_actions)
+        self._dontcare = dontcare_value
+        self._rng = rng
+        self._names = model.encoder.vocabulary.actions.names
+        self._talks: List[_Talk] = []
+
+    def begin(self, count: int) -> None:
+        """Starts fresh conversations."""
+        initial = {name: facts.initial for name, facts in self.facts.slots.items()}
+        self._talks = [_Talk(self.model.start(), slots=dict(initial)) for _ in range(count)]
+
+    def respond(self, utterances: Mapping[int, Utterance]) -> Dict[int, AgentTurn]:
+        """Hears the users of the given conversations and acts until it listens to each."""
+        numbers = list(utterances)
+        heard = [Utterance(utterances[i].text, utterances[i].hypotheses) for i in numbers]
+        conversations = [self._talks[i].conversation for i in numbers]
+        beliefs = self.model.observe(conversations, [Turn(user=user) for user in heard])
+        turns = {
+            i: _OpenTurn(belief, self.catalogue.find(belief.goal()))
+            for i, belief in zip(numbers, beliefs)
+        }
+        summaries = {
+            i: turn.found.summary(self._talks[i].offered.get(turn.found.query, ()))
+            for i, turn in turns.items()
+        }
+        deciding = numbers
+        while deciding:
+            for i in deciding:
+                turns[i].context = self._context(i, turns[i].belief)
+            chances = self.model.decide(
+                [self._talks[i].conversation for i in deciding],
+                [summaries[i] for i in deciding],
+                [turns[i].actions for i in deciding],
+                [turns[i].context for i in deciding],
+            )
+            going_on = []
+            for i, row in zip(deciding, chances):
+                chosen = self._choose(row)
+                turns[i].propensities.append(float(row[chosen]))
+                if self._names[chosen] == LISTEN:
+                    continue
+                self._act(i, turns[i], self._names[chosen])
+                if len(turns[i].actions) < MOST_ACTIONS:
+                    going_on.append(i)
+            deciding = going_on
+        self.model.close(
+            conversations,
+            [Turn(user=user, actions=tuple(turns[i].actions)) for i, user in zip(numbers, heard)],
+        )
+        return {
+            i: AgentTurn(
+                turn.belief, summaries[i], tuple(turn.actions), turn.offer, tuple(turn.propensities)
+            )
+            for i, turn in turns.items()
+        }
+
+    def _context(self, i: int, belief: Belief) -> Tuple[str, ...]:
+        slots = self._talks[i].slots
+        goal = belief.goal()
+        for slot in belief.distributions:
+            slots[slot] = self._dontcare if goal.get(slot) == DONTCARE else goal.get(slot)
+        return self.facts.context(slots)
+
+    def _choose(self, chances: np.ndarray) -> int:
+        if self._rng is None:
+            return int(chances.argmax())
+        return int(
+            np.searchsorted(np.cumsum(chances), self._rng.random() * chances.sum()).clip(
+                0, len(chances) - 1
+            )
+        )
+
+    def _act(self, i: int, turn: _OpenTurn, name: str) -> None:
+        """Carries out an action: offers, side effects, and what it says."""
+        talk = self._talks[i]
+        if name in self._offer_actions:
+            offered = talk.offered.setdefault(turn.found.query, [])
+            entity = turn.found.next_offer(offered) or talk.standing
+            if entity is not None:
+                offered.append(entity["id"])
+                talk.standing = turn.offer = entity
+                talk.slots.update(
+                    {slot: entity.get(column) for slot, column in self._offer_slots.items()}
+                )
+        acts = self.facts.acts(name, talk.slots)
+        turn.actions.append(SystemAction(name, acts, turn.context))
+        talk.slots.update(self.side_effects.perform(i, name, talk.standing))

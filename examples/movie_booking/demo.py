@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -51,10 +50,12 @@ class Step:
 
     Args:
         text: what the user says.
+        after: said only if this was the bot's last action; None: whatever it was.
         meanwhile: a remark, if somebody else buys the offered seats before.
     """
 
     text: str
+    after: Optional[str] = None
     meanwhile: Optional[str] = None
 
 
@@ -67,12 +68,13 @@ SCRIPT = (
     Step("yes, that one"),
     Step(
         "yes, everything is right",
+        after="utter_confirm",
         meanwhile="(meanwhile, somebody else buys the seats that were just offered)",
     ),
     Step("what a pity. then let's go on saturday instead"),
     Step("oh, and my sister comes along, so it's five tickets"),
-    Step("yes, great"),
-    Step("that's correct, book it"),
+    Step("yes, great", after="utter_offer"),
+    Step("that's correct, book it", after="utter_confirm"),
     Step("thank you, bye"),
 )
 
@@ -84,13 +86,13 @@ class TurnDetails:
     Args:
         goal: what the user wants so far, as tracked.
         result: the answer of the knowledge base in words.
-        acts: the actions taken, with their probabilities.
+        acts: the actions taken, each with its probability, None if another policy decided.
         slots: slots that were set in the turn.
     """
 
     goal: Dict[str, str] = field(default_factory=dict)
     result: str = ""
-    acts: List[str] = field(default_factory=list)
+    acts: List[Tuple[str, Optional[float]]] = field(default_factory=list)
     slots: Dict[str, Any] = field(default_factory=dict)
 
 
@@ -107,13 +109,17 @@ def turn_details(events: Sequence[Mapping[str, Any]]) -> TurnDetails:
         elif (
             event["event"] == "action" and event.get("policy") and event["name"] != "action_listen"
         ):
-            propensity = hybrid.get("propensity") if hybrid.get("action") == event["name"] else None
-            details.acts.append(
-                event["name"] + (f" ({propensity:.2f})" if propensity is not None else "")
-            )
+            # The probability is that of the action that the model preferred; a rule may have won.
+            own = hybrid.get("action") == event["name"]
+            details.acts.append((event["name"], hybrid.get("propensity") if own else None))
         if "summary" in hybrid and not details.result:
             details.result = _result_in_words(hybrid["summary"])
     return details
+
+
+def _act_in_words(act: Tuple[str, Optional[float]]) -> str:
+    name, probability = act
+    return name if probability is None else f"{name} ({probability:.2f})"
 
 
 def _result_in_words(summary: Mapping[str, Optional[int]]) -> str:
@@ -209,7 +215,7 @@ def train() -> Path:
 def training_digest() -> str:
     """Digest of everything that the model is trained from."""
     files = [PROJECT / "config.yml", PROJECT / "domain.yml", PROJECT / "build_knowledge_base.py"]
-    files += sorted((PROJECT / "data").iterdir())
+    files += sorted(path for path in (PROJECT / "data").iterdir() if path.is_file())
     files += sorted((REPOSITORY / "rasa_hybrid").rglob("*.py"))
     digest = hashlib.sha256(sys.version.encode())
     for path in files:
@@ -391,12 +397,16 @@ def run_script(url: str) -> None:
     """Has the scripted conversation and shows what it changed."""
     conversation = f"demo-{int(time.time())}"
     offered: Optional[str] = None
+    last_act: Optional[str] = None
     for step in SCRIPT:
+        if step.after not in (None, last_act):
+            continue
         if step.meanwhile is not None and offered is not None:
             console.print(f"[italic]{escape(step.meanwhile)}[/italic]\n")
             sell_out(int(offered))
         details = say(url, conversation, step.text)
         offered = details.slots.get("offer_id", offered)
+        last_act = details.acts[-1][0] if details.acts else None
     for line in booked(conversation):
         console.print(f"[bold]Booked:[/bold] {escape(line)}")
 
@@ -433,7 +443,7 @@ def say(url: str, conversation: str, text: str, echo: bool = True) -> TurnDetail
         "goal   "
         + (", ".join(f"{slot}={value}" for slot, value in sorted(details.goal.items())) or "-"),
         "query  " + (details.result or "-"),
-        "act    " + (", ".join(details.acts) or "-"),
+        "act    " + (", ".join(map(_act_in_words, details.acts)) or "-"),
     ]
     table.add_row("\n".join(said), escape("\n".join(behind)))
     console.print(table)

@@ -1,9 +1,9 @@
 """One text normalisation for everything that is compared: training words, live words, recogniser output, values.
 
-A text becomes tokens that know where they stood. In every language: Unicode NFKC, case folded, punctuation dropped,
-scripts without spaces split by character. In English besides: contractions joined ("don ' t" -> "dont"), fillers
-dropped, number words as digits ("twenty one" -> "21"), clock times in one form ("6 pm", "6.00 p.m." -> "6:00pm";
-"half past six" -> "6:30").
+A text becomes tokens that know where they stood. In every language: Unicode NFKC, case folded (in Turkish and
+Azerbaijani with their two letters i), punctuation dropped, scripts without spaces split by character. In English
+besides: contractions joined ("don ' t" -> "dont"), fillers dropped, number words as digits ("twenty one" -> "21"),
+clock times in one form ("6 pm", "6.00 p.m." -> "6:00pm"; "half past six", "six thirty" -> "6:30").
 """
 
 from __future__ import annotations
@@ -27,10 +27,25 @@ class Token:
     end: int
 
 
+def _marks() -> str:
+    """What belongs to the letter before it (accents, vowel signs), for a character class of a regular expression."""
+    ranges: List[List[int]] = []
+    for code in range(0x300, 0x20000):
+        if unicodedata.category(chr(code)).startswith("M"):
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1][1] = code
+            else:
+                ranges.append([code, code])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+
+
+_MARKS = f"[{_marks()}]*"
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f"
+_LETTERS = rf"(?:[^\W\d_{_UNSPACED}]{_MARKS})+"
 _WORD = re.compile(
     r"\d+(?:[.:,]\d+)*"  # numbers, times, decimals
-    r"|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f]"  # scripts that are written without spaces
-    r"|[^\W\d_]+(?:['’´`][^\W\d_]+)*"  # words, with apostrophes inside
+    rf"|[{_UNSPACED}]{_MARKS}"  # scripts that are written without spaces
+    rf"|{_LETTERS}(?:['’´`]{_LETTERS})*"  # words, with apostrophes inside
     r"|[&]"
 )
 _SUFFIXES = frozenset({"s", "t", "m", "re", "ll", "ve", "d"})
@@ -87,10 +102,20 @@ def _tokenize_cached(text: str, language: str) -> Tuple[Token, ...]:
 def _normalise(text: str, spans: Sequence[Tuple[int, int]], language: str) -> Tuple[Token, ...]:
     tokens = []
     for start, end in spans:
-        folded = re.sub(r"['’´`]", "", unicodedata.normalize("NFKC", text[start:end]).casefold())
+        folded = _fold(text[start:end], language)
         if any(character.isalnum() for character in folded) or folded == "&":
             tokens.append(Token(folded, start, end))
     return tuple(_english(text, tokens)) if language.startswith("en") else tuple(tokens)
+
+
+def _fold(word: str, language: str) -> str:
+    """One spelling for all ways to write a word: its characters, their case, without apostrophes and blanks."""
+    folded = unicodedata.normalize("NFKC", word)
+    if language[:2] in {"tr", "az"}:
+        folded = folded.replace("I", "ı").replace("İ", "i")
+    # Folding "İ" leaves a dot above the i, which nobody types.
+    folded = unicodedata.normalize("NFKC", folded.casefold().replace("i\u0307", "i"))
+    return re.sub(r"['’´`\s]", "", folded)
 
 
 def _english(text: str, tokens: List[Token]) -> List[Token]:
@@ -188,10 +213,17 @@ def _time_at(tokens: List[Token], i: int) -> Tuple[Optional[str], int]:
         half, used = _half(words[2 if minute else 1 :])
         if half:
             return f"{hour}:{minute:02d}{half}", (2 if minute else 1) + used
+        alone = not (i and _is_digits(tokens[i - 1].text)) and not any(map(_is_digits, words[2:3]))
+        if minute % 15 == 0 and minute and alone:  # "six thirty"
+            return f"{hour}:{minute}", 2
     attached = re.fullmatch(r"(\d{1,2})(am|pm)", words[0])
     if attached and 1 <= int(attached.group(1)) <= 12:
         return f"{int(attached.group(1))}:00{attached.group(2)}", 1
     return None, 0
+
+
+def _is_digits(word: str) -> bool:
+    return word[0].isdigit()
 
 
 def _hour(words: Sequence[str]) -> Optional[int]:

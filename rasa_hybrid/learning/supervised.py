@@ -108,6 +108,11 @@ class SupervisedTrainer:
         )
         self._optimizer = tf.keras.optimizers.Adam(self.settings.learning_rate)
         self._optimizer.build(list(self.model.parameters.values()))
+        self._averages = (
+            {name: tf.Variable(v, trainable=False) for name, v in self.model.parameters.items()}
+            if self.settings.weight_averaging
+            else {}
+        )
         self._step: Optional[Callable] = None
         self._evaluate: Optional[Callable] = None
         self._steps = 0
@@ -156,9 +161,15 @@ class SupervisedTrainer:
                     since += 1
                 if since >= settings.patience:
                     break
-        for name, value in best[1].items():
+        for name, value in (best[1] or self.weights()).items():
             self.model.parameters[name].assign(value)
         return results
+
+    def weights(self) -> Dict[str, np.ndarray]:
+        """The parameters that training would end with now: their running average, if `weight_averaging` asks for it."""
+        if not self._averages:
+            return self.model.weights()
+        return {name: average.numpy() for name, average in self._averages.items()}
 
     def epochs(self, dialogues: int, examples: int = 0) -> int:
         """Passes over so many dialogues and NLU examples: `epochs`, or as many as make `least_steps` updates."""
@@ -259,6 +270,9 @@ class SupervisedTrainer:
         if self.settings.gradient_clip:
             gradients, _ = tf.clip_by_global_norm(gradients, self.settings.gradient_clip)
         self._optimizer.apply_gradients(zip(gradients, variables))
+        decay = self.settings.weight_averaging
+        for name, average in self._averages.items():
+            average.assign_sub((1.0 - decay) * (average - self.model.parameters[name]))
         count = tf.reduce_sum(tf.reduce_max(batch["turn_mask"], axis=1))
         right, turns = _joint_goals(outputs, batch)
         learnt = tf.cast(batch["decision_weight"] > 0, tf.float32)

@@ -21,6 +21,7 @@ from rasa_hybrid.model.encoding import (
     EncodedUtterance,
     Encoder,
     Tracked,
+    goal_slot,
     summary_features,
 )
 from rasa_hybrid.model.parameters import BELIEF_FEATURES, BELIEF_FLOOR
@@ -137,9 +138,10 @@ class ActingModel:
             conversations: changed in place.
             turns: user's utterance and overrides before the first decision are read.
         """
+        spans = self._open_spans([turn.user for turn in turns])
         encoded = [
-            self.encoder.observe(c.tracked, turn, spans=self._open_spans(turn.user))
-            for c, turn in zip(conversations, turns)
+            self.encoder.observe(c.tracked, turn, spans=found)
+            for c, turn, found in zip(conversations, turns, spans)
         ]
         batch = collate(self.encoder, [[turn] for turn in encoded])
         states, vectors, utterance_slots = self._encode_utterances(batch)
@@ -215,20 +217,25 @@ class ActingModel:
             conversation.carried = carried
             conversation.observed = None
 
-    def _open_spans(self, user: Optional[Utterance]) -> List[Tuple[str, int, int]]:
-        if (
-            user is None
-            or not user.text
-            or not any(v.kind == "open" for v in self.encoder.ontology.values.values())
-        ):
-            return []
-        utterance = self.encoder.utterance(user)
-        batch = collate(self.encoder, [], [utterance])
-        states, _, _ = self._encode_utterances(batch)
-        return [
-            (label.split("#")[0], start, end)
-            for label, start, end in self._tag_spans(states[0], utterance)[0]
-        ]
+    def _open_spans(
+        self, users: Sequence[Optional[Utterance]]
+    ) -> List[List[Tuple[str, int, int]]]:
+        """For each utterance the spans (goal slot, first, one-past-last token) that may be values of open slots."""
+        spans: List[List[Tuple[str, int, int]]] = [[] for _ in users]
+        values = self.encoder.ontology.values
+        names = self.encoder.vocabulary.tags.names
+        read = {label: goal_slot(label, values) for label in {name[2:] for name in names[1:]}}
+        if not any(slot is not None and values[slot].kind == "open" for slot in read.values()):
+            return spans
+        spoken = [i for i, user in enumerate(users) if user is not None and user.text]
+        utterances = [self.encoder.utterance(users[i]) for i in spoken]
+        states, _, _ = self._encode_utterances(collate(self.encoder, [], utterances))
+        for i, row, utterance in zip(spoken, _rows(utterances), utterances):
+            for label, start, end in self._tag_spans(states[row], utterance)[0]:
+                slot = read[label]
+                if slot is not None:
+                    spans[i].append((slot, start, end))
+        return spans
 
     def _read(
         self, states: np.ndarray, vector: np.ndarray, utterance: EncodedUtterance

@@ -93,6 +93,13 @@ class Ontology:
             return value
         return self._canonical[slot].get(self.normalise(value), value)
 
+    def key(self, slot: int, value: str) -> str:
+        """What two spellings of one value have in common: the listed spelling, else the normalised words."""
+        if value in (NONE, DONTCARE):
+            return value
+        normal = self.normalise(value)
+        return self._canonical[slot].get(normal, normal)
+
     def normalise(self, value: str) -> str:
         """A value as normalised tokens."""
         return normalise(value, self.language, self.splitter)
@@ -160,7 +167,7 @@ class Ontology:
                     if not tokens:
                         continue
                     canonical.setdefault(" ".join(tokens), value)
-                    for part, coverage in _parts(tokens):
+                    for part, coverage in (*_parts(tokens), *_possessive(tokens, self.language)):
                         shared = phrases.setdefault(part, {})
                         shared[value] = max(coverage, shared.get(value, 0.0))
             self._canonical.append(canonical)
@@ -195,6 +202,14 @@ def _parts(tokens: Tuple[str, ...]) -> Iterable[Tuple[Tuple[str, ...], float]]:
             ]
             if telling and part[0] not in _COMMON and part[-1] not in _COMMON:
                 yield part, length / len(tokens)
+
+
+def _possessive(
+    tokens: Tuple[str, ...], language: str
+) -> Iterable[Tuple[Tuple[str, ...], float]]:
+    """The value as it stands before what belongs to it ("tonight's"), which normalisation joins to one word."""
+    if language.startswith("en") and tokens[-1].isalpha() and not tokens[-1].endswith("s"):
+        yield (*tokens[:-1], tokens[-1] + "s"), 1.0
 
 
 def _longest_matches(found: List[Match]) -> List[Match]:

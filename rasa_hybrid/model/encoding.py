@@ -7,9 +7,11 @@ values in the order in which they were first mentioned by either side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import random
+import re
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Container, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -28,17 +30,34 @@ from rasa_hybrid.dialogue import (
 )
 from rasa_hybrid.model.candidates import Match, Ontology
 from rasa_hybrid.model.settings import Settings
-from rasa_hybrid.model.vocabulary import SUMMARY_SIZE, Vocabulary, entity_label
+from rasa_hybrid.model.vocabulary import (
+    SUMMARY_SIZE,
+    Vocabulary,
+    entity_label,
+    spans_of_tags,
+    split_entity_label,
+)
 
 NONE_CELL, DONTCARE_CELL = 0, 1
 #: Features of a cell in a turn, see `_cell_features`.
-CELL_FEATURES = 8
-_WHOLE, _PART, _SHARING, _CONFLICT, _SYSTEM, _USER_BEFORE, _SYSTEM_BEFORE, _ENTITY = range(
-    CELL_FEATURES
-)
+CELL_FEATURES = 9
+(
+    _WHOLE,
+    _PART,
+    _SHARING,
+    _CONFLICT,
+    _SYSTEM,
+    _USER_BEFORE,
+    _SYSTEM_BEFORE,
+    _ENTITY,
+    _SPAN,
+) = range(CELL_FEATURES)
 #: Whether a belief label is unknown.
 UNLABELLED = -1
 _MOST_TOKENS = 100
+_POSSESSIVE = re.compile(r"\s*['’´`]\s*s$")
+#: Chances that learning shows a labelled span once more with wrong ends or in a wrong slot, and a span where none is.
+_WRONG_BOUNDARY, _WRONG_SLOT, _WRONG_PLACE = 0.1, 0.05, 0.1
 
 
 @dataclass(frozen=True)
@@ -140,13 +159,19 @@ class Tracked:
             self.last_actions,
         )
 
-    def cell(self, slot: int, value: str) -> int:
-        """The value's cell, a new one if it was not mentioned yet."""
-        positions = self.positions[slot]
-        if value not in positions:
-            positions[value] = len(self.values[slot])
+    def cell(self, slot: int, value: str, key: Optional[str] = None) -> int:
+        """The value's cell, a new one if it was not mentioned yet.
+
+        Args:
+            slot: position of the slot.
+            value: the value as it was mentioned.
+            key: what all its spellings have in common (`Ontology.key`); the value itself by default.
+        """
+        positions, key = self.positions[slot], value if key is None else key
+        if key not in positions:
+            positions[key] = len(self.values[slot])
             self.values[slot].append(value)
-        return positions[value]
+        return positions[key]
 
 
 class Encoder:
@@ -170,14 +195,22 @@ class Encoder:
             [NONE, DONTCARE, *(v for v in slot.closed if v not in (NONE, DONTCARE))]
             for slot in self.ontology.values.values()
         ]
-        return Tracked(values, [{value: i for i, value in enumerate(row)} for row in values])
+        keys = [[self.ontology.key(slot, v) for v in row] for slot, row in enumerate(values)]
+        return Tracked(values, [{key: i for i, key in enumerate(row)} for row in keys])
 
     def dialogue(self, dialogue: Dialogue) -> List[EncodedTurn]:
-        """All turns of a labelled dialogue."""
+        """All turns of a labelled dialogue; open slots get the spans of the labels, and now and then a wrong one."""
         tracked = self.start()
         turns = []
+        rng = random.Random(dialogue.id)
+        tagged = any(turn.user is not None and turn.user.entities for turn in dialogue.turns)
         for i, turn in enumerate(dialogue.turns):
-            encoded = self.observe(tracked, turn, labelled=True)
+            encoded = self.observe(tracked, turn, True, self._labelled_spans(turn.user, rng))
+            if tagged:  # where some utterances have entities, the others have none
+                encoded.utterances = [
+                    u if u.tags or h else replace(u, tags=(0,) * len(u.words))
+                    for h, u in enumerate(encoded.utterances)
+                ]
             last = i == len(dialogue.turns) - 1
             encoded.decisions = self._decisions(
                 tracked, turn, dialogue.weight, dialogue.complete or not last
@@ -224,7 +257,7 @@ class Encoder:
         if self.settings.candidates:
             for number, (utterance, weight) in enumerate(zip(utterances, weights)):
                 for match in self._with_open_spans(utterance, turn, spans if number == 0 else ()):
-                    cell = tracked.cell(match.slot, match.value)
+                    cell = self._cell(tracked, match.slot, match.value)
                     matches.append(MatchCell(match.slot, cell, number, match.start, match.end))
                     feature(
                         match.slot,
@@ -233,13 +266,15 @@ class Encoder:
                         weight * match.coverage,
                     )
                     feature(match.slot, cell, _SHARING, match.sharing)
+                    if match not in utterance.matches:
+                        feature(match.slot, cell, _SPAN)
                     if any(
                         m.slot != match.slot and m.start < match.end and match.start < m.end
                         for m in utterance.matches
                     ):
                         feature(match.slot, cell, _CONFLICT)
             for slot, value in self._entity_values(turn.user):
-                cell = tracked.cell(slot, value)
+                cell = self._cell(tracked, slot, value)
                 feature(slot, cell, _ENTITY)
         said = {(m.slot, m.cell) for m in matches}
         tracked.rejected -= said
@@ -383,7 +418,7 @@ class Encoder:
                     continue
                 slot_acts.append((slot, name))
                 if act.value is not None and self.settings.candidates:
-                    cell = tracked.cell(slot, self.ontology.canonical(slot, act.value))
+                    cell = self._cell(tracked, slot, act.value)
                     cell_acts.append((slot, cell, name))
                     tracked.system_said.add((slot, cell))
         return acts, slot_acts, cell_acts
@@ -407,29 +442,63 @@ class Encoder:
             slot = self.ontology.position(slot_name)
             if slot < 0 or self.ontology.values[slot_name].kind != "open":
                 continue
-            if any(m.slot == slot and m.start < end and start < m.end for m in matches):
+            if any(
+                m.slot == slot and m.coverage == 1.0 and m.start <= start and end <= m.end
+                for m in matches
+            ):
                 continue
             tokens = utterance.tokens
             value = utterance.text[tokens[start].start : tokens[end - 1].end]
+            value = _POSSESSIVE.sub("", value)
             matches.append(Match(slot, self.ontology.canonical(slot, value), start, end, 1.0, 1.0))
         return matches
+
+    def _labelled_spans(
+        self, user: Optional[Utterance], rng: random.Random
+    ) -> List[Tuple[str, int, int]]:
+        """The open slots' spans by the labels, with mistakes such as a tagger makes."""
+        names = [s for s, values in self.ontology.values.items() if values.kind == "open"]
+        if user is None or not user.text or not names:
+            return []
+        utterance = self.utterance(user)
+        count = len(utterance.tokens)
+        tags = [self.vocabulary.tags.names[tag] for tag in utterance.tags]
+        spans = [(goal_slot(label, names), *span) for label, *span in spans_of_tags(tags)]
+        spans = [span for span in spans if span[0] is not None]
+        for slot, start, end in list(spans):
+            if rng.random() < _WRONG_BOUNDARY:
+                first = max(0, start + rng.choice((-1, 0, 0, 1)))
+                last = min(count, end + rng.choice((-1, 0, 0, 1)))
+                spans += [(slot, first, last)] if first < last else []
+            if rng.random() < _WRONG_SLOT:
+                spans.append((rng.choice(names), start, end))
+        if count and rng.random() < _WRONG_PLACE:
+            start = rng.randrange(count)
+            end = min(count, start + rng.choice((1, 1, 2, 3)))
+            spans.append((rng.choice(names), start, end))
+        return spans
 
     def _override(self, tracked: Tracked, override: Override) -> List[Tuple[int, int]]:
         slot = self.ontology.position(override.slot)
         if slot < 0:
             return []
         if override.rejects is not None:
-            refused = tracked.cell(slot, self.ontology.canonical(slot, override.rejects))
+            refused = self._cell(tracked, slot, override.rejects)
             tracked.rejected.add((slot, refused))
-        return [(slot, tracked.cell(slot, self.ontology.canonical(slot, override.value)))]
+        return [(slot, self._cell(tracked, slot, override.value))]
+
+    def _cell(self, tracked: Tracked, slot: int, value: str) -> int:
+        return tracked.cell(
+            slot, self.ontology.canonical(slot, value), self.ontology.key(slot, value)
+        )
 
     def _labels(self, tracked: Tracked, turn: Turn) -> List[int]:
         if turn.goal is None:
             return [UNLABELLED] * len(self.ontology.slots)
         labels = []
         for slot, name in enumerate(self.ontology.slots):
-            value = self.ontology.canonical(slot, goal_value(turn.goal, name))
-            known = tracked.positions[slot].get(value)
+            key = self.ontology.key(slot, goal_value(turn.goal, name))
+            known = tracked.positions[slot].get(key)
             # A value that nobody mentioned and that is on no list can't be predicted: no loss for it.
             labels.append(UNLABELLED if known is None else known)
         return labels
@@ -450,6 +519,12 @@ class Encoder:
             encoded = self.decision(tracked, actions, turn.closing_context, overrides)
             decisions.append(encoded._replace(action=0, weight=weight if learn else 0.0))
         return decisions
+
+
+def goal_slot(label: str, slots: Container[str]) -> Optional[str]:
+    """The goal slot that an entity's role or else its type has the name of; None if there is none."""
+    name, role, _ = split_entity_label(label)
+    return next((slot for slot in (role, name) if slot and slot in slots), None)
 
 
 def summary_features(summary: ResultSummary) -> np.ndarray:

@@ -109,7 +109,7 @@ class JointModel(tf.Module):
             vectors += tf.reduce_sum(grams * present, axis=1) / count
         lengths = batch["lengths"]
         mask = tf.sequence_mask(lengths, tf.shape(batch["tokens"])[1], tf.float32)
-        tokens = drop.words(batch["tokens"], batch["token_slots"])
+        tokens = drop.words(batch["tokens"], batch["token_slots"], batch["tags"])
         forward, backward = self._read_both_ways(
             drop(vectors), tokens, batch["token_slots"], lengths
         )
@@ -137,24 +137,34 @@ class JointModel(tf.Module):
         kernel = tf.concat([p[f"{name}/kernel"] for name in names], axis=1)
         bias = tf.concat([p[f"{name}/bias"] for name in names], axis=0)
         recurrent = tf.stack([p[f"{name}/recurrent_kernel"] for name in names])
+        # Longest first: step t then works on the utterances that are longer than t, a prefix of the rows.
+        order = tf.argsort(lengths, direction="DESCENDING", stable=True)
+        tokens, token_slots = tf.gather(tokens, order), tf.gather(token_slots, order)
+        ordered = tf.gather(lengths, order)
         gates = tf.gather(vectors @ kernel + bias, tokens)
         if self.settings.candidates:
             gates += tf.einsum("ulm,mg->ulg", token_slots, p["token_slots"] @ kernel)
         ahead, back = tf.split(gates, 2, axis=-1)
-        inputs = tf.transpose(tf.stack([ahead, _reverse(back, lengths)]), [2, 0, 1, 3])
+        inputs = tf.transpose(tf.stack([ahead, _reverse(back, ordered)]), [2, 0, 1, 3])
+        steps = tf.range(tf.shape(tokens)[1])
+        going_on = tf.reduce_sum(tf.cast(ordered[None] > steps[:, None], tf.int32), axis=1)
 
         def step(
-            state: Tuple[tf.Tensor, tf.Tensor], gate_inputs: tf.Tensor
+            state: Tuple[tf.Tensor, tf.Tensor], now: Tuple[tf.Tensor, tf.Tensor]
         ) -> Tuple[tf.Tensor, tf.Tensor]:
             hidden, cell = state
-            i, f, g, o = tf.split(gate_inputs + hidden @ recurrent, 4, axis=-1)
-            cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
-            return tf.sigmoid(o) * tf.tanh(cell), cell
+            gate_inputs, count = now
+            i, f, g, o = tf.split(gate_inputs[:, :count] + hidden[:, :count] @ recurrent, 4, -1)
+            following = tf.sigmoid(f) * cell[:, :count] + tf.sigmoid(i) * tf.tanh(g)
+            output = tf.sigmoid(o) * tf.tanh(following)
+            over = hidden[:, count:], cell[:, count:]
+            return tf.concat([output, over[0]], 1), tf.concat([following, over[1]], 1)
 
         start = tf.zeros([2, tf.shape(tokens)[0], recurrent.shape[1]])
-        outputs, _ = tf.scan(step, inputs, (start, start))
+        outputs, _ = tf.scan(step, (inputs, going_on), (start, start))
         ahead, back = tf.unstack(tf.transpose(outputs, [1, 2, 0, 3]), num=2)
-        return ahead, _reverse(back, lengths)
+        place = tf.argsort(order)
+        return tf.gather(ahead, place), tf.gather(_reverse(back, ordered), place)
 
     def _dialogue_states(
         self, batch: Mapping[str, tf.Tensor], encoded: tf.Tensor, drop: _Dropout
@@ -367,11 +377,11 @@ class _Dropout:
             return x
         return tf.nn.experimental.stateless_dropout(x, self._settings.dropout, self._next())
 
-    def words(self, tokens: tf.Tensor, token_slots: tf.Tensor) -> tf.Tensor:
-        """Replaces words by the unknown word (row 1), more of them where a candidate value stands."""
+    def words(self, tokens: tf.Tensor, token_slots: tf.Tensor, tags: tf.Tensor) -> tf.Tensor:
+        """Replaces words by the unknown word (row 1), more of them where a candidate value or an entity stands."""
         if self._seed is None:
             return tokens
-        inside = tf.reduce_max(token_slots, axis=-1) > 0
+        inside = tf.logical_or(tf.reduce_max(token_slots, axis=-1) > 0, tags > 0)
         rate = tf.where(inside, self._settings.value_dropout, self._settings.word_dropout)
         dropped = tf.random.stateless_uniform(tf.shape(tokens), self._next()) < rate
         return tf.where(tf.logical_and(dropped, tokens > 0), UNKNOWN, tokens)

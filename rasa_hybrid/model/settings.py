@@ -57,6 +57,8 @@ class Settings:
     modality_dropout: float = 0.2
     #: Adam's step size.
     learning_rate: float = 0.001
+    #: Decay per update of the running average of the weights that training ends with; 0: the last weights themselves.
+    weight_averaging: float = 0.0
     #: Largest norm of a gradient; 0 turns clipping off.
     gradient_clip: float = 5.0
     #: Dialogues in a batch.
@@ -149,6 +151,7 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "value_dropout": (0, 0.99),
     "modality_dropout": (0, 0.5),
     "learning_rate": (1e-9, 10),
+    "weight_averaging": (0, 0.99999),
     "gradient_clip": (0, 1e9),
     "batch_size": (1, 100_000),
     "epochs": (1, 1_000_000),

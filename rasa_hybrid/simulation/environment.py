@@ -12,6 +12,7 @@ from rasa_hybrid.simulation.agenda import AgendaUser
 from rasa_hybrid.simulation.agents import AgentTurn, DialogueAgent
 from rasa_hybrid.simulation.expert import Expert
 from rasa_hybrid.simulation.flow import slots_of
+from rasa_hybrid.simulation.flow import state_features
 from rasa_hybrid.simulation.rewards import RewardedTurn
 from rasa_hybrid.simulation.side_effects import SideEffects
 from rasa_hybrid.simulation.simulator import Simulator
@@ -117,16 +118,27 @@ class Environment:
                         talk.advice.append(expert.advise(i, before[i]))
                         talk.expert.append(self._decisions(i, answer))
                     expert.executed(i, answer)
-                self._close_turn(talk, utterance, answer, label)
+                self._close_turn(talk, utterance, answer, label, self.side_effects.slots(i))
             active = [i for i in active if talks[i].said is not None]
         for i, talk in enumerate(talks):
             yield self._rollout(i, indices[i], seed, talk)
 
     def _close_turn(
-        self, talk: _Conversation, utterance: Utterance, answer: AgentTurn, label: Goal
+        self,
+        talk: _Conversation,
+        utterance: Utterance,
+        answer: AgentTurn,
+        label: Goal,
+        slots: Mapping[str, str],
     ) -> None:
         talk.turns.append(
-            Turn(user=utterance, goal=label, summary=answer.summary, actions=answer.actions)
+            Turn(
+                user=utterance,
+                goal=label,
+                summary=answer.summary,
+                actions=answer.actions,
+                closing_context=state_features(slots),
+            )
         )
         talk.agent.append(answer)
         if talk.user.confirmed and any(act.act == "affirm" for act in utterance.acts):

@@ -185,7 +185,8 @@ class Expert:
         """
         conversation = self._conversations[i]
         acts, before = utterance.acts, conversation.goal
-        conversation.goal = goal = track(before, acts)
+        told = track(before, acts)
+        conversation.goal = goal = {slot: told[slot] for slot in self._slots if slot in told}
         conversation.changed = goal != before
         conversation.heard = heard = frozenset([act.act for act in acts])
         conversation.told = any(

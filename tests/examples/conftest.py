@@ -30,6 +30,17 @@ def builder():
 
 
 @pytest.fixture(scope="session")
+def demo():
+    """demo.py"""
+    sys.path.insert(0, str(PROJECT))
+    try:
+        return load("demo")
+    finally:
+        sys.path.remove(str(PROJECT))
+        sys.modules.pop("build_knowledge_base", None)
+
+
+@pytest.fixture(scope="session")
 def project():
     """Directory of the project."""
     return PROJECT

@@ -8,6 +8,8 @@ import pytest
 import sqlalchemy as sa
 from rasa_sdk.executor import ActionExecutor
 
+from tests.own_database import own_database
+
 
 @pytest.fixture
 def executor(actions, database_url, monkeypatch):
@@ -190,8 +192,8 @@ def test_the_same_booking_at_once_from_many_threads_is_one_booking(actions, data
 
 
 @pytest.mark.postgres
-def test_postgresql_never_oversells_and_never_books_twice(actions, builder, postgres_url):
-    builder.build(postgres_url)
-    assert_never_oversold(postgres_url)
-    builder.build(postgres_url)
-    assert_never_twice(postgres_url)
+@pytest.mark.parametrize("claim", [assert_never_oversold, assert_never_twice])
+def test_postgresql_never_oversells_and_never_books_twice(actions, builder, postgres_url, claim):
+    with own_database(postgres_url) as url:
+        builder.build(url)
+        claim(url)

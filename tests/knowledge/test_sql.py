@@ -21,6 +21,7 @@ from rasa_hybrid.knowledge import (
     KnowledgeBaseUnavailable,
     SqlKnowledgeBase,
 )
+from tests.own_database import own_database
 
 ROWS = [
     {"id": 1, "movie": "Harbour Lights", "time": "6:00 pm", "seats": 4},
@@ -342,23 +343,30 @@ def test_sqlite_and_memory_give_the_same_entities(rows, queries):
         agree(f"sqlite:///{Path(folder) / 'rows.db'}", rows, queries)
 
 
+@pytest.fixture
+def database_url(postgres_url):
+    """A PostgreSQL database of the test's own."""
+    with own_database(postgres_url) as url:
+        yield url
+
+
 @pytest.mark.postgres
-def test_postgresql_and_memory_give_the_same_entities(postgres_url):
+def test_postgresql_and_memory_give_the_same_entities(database_url):
     @settings(max_examples=15, deadline=None)
     @given(rows=_ROWS, queries=_CONSTRAINTS)
     def property_holds(rows, queries):
-        agree(postgres_url, rows, queries)
+        agree(database_url, rows, queries)
 
     property_holds()
 
 
 @pytest.fixture
-def postgres_knowledge_base(postgres_url):
+def postgres_knowledge_base(database_url):
     """A function that makes a knowledge base on a table; its connections are given back."""
     made = []
 
     def make(table, **options):
-        made.append(SqlKnowledgeBase(postgres_url, table, **options))
+        made.append(SqlKnowledgeBase(database_url, table, **options))
         return made[-1]
 
     yield make
@@ -367,7 +375,7 @@ def postgres_knowledge_base(postgres_url):
 
 
 @pytest.mark.postgres
-def test_postgresql_types_are_text_and_can_be_asked_for(postgres_url, postgres_knowledge_base):
+def test_postgresql_types_are_text_and_can_be_asked_for(database_url, postgres_knowledge_base):
     def shows(metadata):
         return sa.Table(
             "shows",
@@ -378,7 +386,7 @@ def test_postgresql_types_are_text_and_can_be_asked_for(postgres_url, postgres_k
             sa.Column("seats", sa.SmallInteger),
         )
 
-    fill(postgres_url, [{"code": "a1", "price": Decimal("9.50"), "rating": 4.1, "seats": 3}], shows)
+    fill(database_url, [{"code": "a1", "price": Decimal("9.50"), "rating": 4.1, "seats": 3}], shows)
     knowledge_base = postgres_knowledge_base(
         "shows", id_column="code", at_least={"n": "seats", "m": "price"}
     )
@@ -391,8 +399,8 @@ def test_postgresql_types_are_text_and_can_be_asked_for(postgres_url, postgres_k
 
 
 @pytest.mark.postgres
-def test_postgresql_ends_a_statement_that_takes_too_long(postgres_url, postgres_knowledge_base):
-    engine = sa.create_engine(postgres_url, future=True, poolclass=sa.pool.NullPool)
+def test_postgresql_ends_a_statement_that_takes_too_long(database_url, postgres_knowledge_base):
+    engine = sa.create_engine(database_url, future=True, poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
         connection.execute(sa.text("DROP VIEW IF EXISTS endless"))
         connection.execute(

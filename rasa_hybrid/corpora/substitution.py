@@ -1,0 +1,186 @@
+"""Training dialogues about values that nobody has heard of.
+
+A corpus shows a few films again and again, and a model learns their names instead of how people talk about films. In a
+copy of a dialogue each value of an open-ended slot gives way to another one everywhere: in the user's words, in the
+system's acts and in the goal. The new values come from a catalogue or are made up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+
+import numpy as np
+
+from rasa_hybrid.dialogue import (
+    DONTCARE,
+    NONE,
+    Dialogue,
+    DialogueAct,
+    Entity,
+    SystemAction,
+    Turn,
+    Utterance,
+    normalise,
+)
+
+#: Slots with at least so many values that are names are open-ended: there may be further ones.
+LEAST_VALUES = 15
+#: Share of the made-up values that keep the frame of a real one ("the ... on the ..."), and of made-up words in them.
+_FRAMED, _NEW_WORDS = 0.5, 0.6
+_FRAME = frozenset("a an the of in on at and or with by from my your".split())
+_END = "$"
+
+
+def open_ended(
+    dialogues: Iterable[Dialogue], least: int = LEAST_VALUES, language: str = "en"
+) -> Dict[str, List[str]]:
+    """The goal slots with at least `least` values without digits at their beginning, and all their values."""
+    values: Dict[str, Counter] = defaultdict(Counter)
+    for dialogue in dialogues:
+        for turn in dialogue.turns:
+            for slot, value in (turn.goal or {}).items():
+                if value not in (NONE, DONTCARE):
+                    values[slot][normalise(value, language)] += 1
+    names = {slot: [v for v in sorted(known) if v and v[0].isalpha()] for slot, known in values.items()}
+    return {slot: sorted(values[slot]) for slot, known in names.items() if len(known) >= least}
+
+
+class ValueSubstitution:
+    """Replaces values of open-ended slots by others.
+
+    Args:
+        dialogues: training dialogues with entities; their words are what new values are made of.
+        catalogue: slot to values to choose from; made up for the slots that it lacks.
+        least: see `LEAST_VALUES`.
+        language: of the normalisation.
+    """
+
+    def __init__(
+        self,
+        dialogues: Sequence[Dialogue],
+        catalogue: Optional[Mapping[str, Sequence[str]]] = None,
+        least: int = LEAST_VALUES,
+        language: str = "en",
+    ) -> None:
+        self._language = language
+        self._known = open_ended(dialogues, least, language)
+        self._catalogue = {slot: list(values) for slot, values in (catalogue or {}).items() if values}
+        words: Counter = Counter()
+        for dialogue in dialogues:
+            for turn in dialogue.turns:
+                if turn.user is not None:
+                    words.update(normalise(turn.user.text, language).split())
+        for values in self._known.values():
+            words.update(word for value in values for word in value.split())
+        self._words = sorted(word for word in words if word.isalpha()) or ["x"]
+        self._letters = _following(self._words)
+
+    @property
+    def slots(self) -> Tuple[str, ...]:
+        """The slots whose values are replaced."""
+        return tuple(self._known)
+
+    def substitute(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """A copy of the dialogue about other values; a value that nobody says in full stays as it is."""
+        new: Dict[Tuple[str, str], str] = {}
+        for slot, value in sorted(self._mentioned(dialogue)):
+            new[(slot, value)] = self._another(slot, rng)
+        if not new:
+            return dialogue
+        return replace(
+            dialogue,
+            turns=tuple(self._turn(turn, new) for turn in dialogue.turns),
+            goal=None if dialogue.goal is None else self._goal(dialogue.goal, new),
+        )
+
+    def _mentioned(self, dialogue: Dialogue) -> Set[Tuple[str, str]]:
+        """The values that can be replaced: entities and acts name them, and no goal has them unsaid."""
+        said: Set[Tuple[str, str]] = set()
+        for turn in dialogue.turns:
+            for entity in turn.user.entities if turn.user is not None else ():
+                if entity.start >= 0 and turn.user is not None:
+                    words = turn.user.text[entity.start : entity.end]
+                    if self._normal(words) == self._normal(entity.value):
+                        said.add((entity.name, self._normal(entity.value)))
+            for action in turn.actions:
+                said |= {(a.slot, self._normal(a.value)) for a in action.acts if a.slot and a.value}
+        return {(slot, value) for slot, value in said if slot in self._known and value != DONTCARE}
+
+    def _turn(self, turn: Turn, new: Mapping[Tuple[str, str], str]) -> Turn:
+        return replace(
+            turn,
+            user=None if turn.user is None else self._utterance(turn.user, new),
+            goal=None if turn.goal is None else self._goal(turn.goal, new),
+            actions=tuple(self._action(action, new) for action in turn.actions),
+        )
+
+    def _utterance(self, user: Utterance, new: Mapping[Tuple[str, str], str]) -> Utterance:
+        text, entities, shift, reached = user.text, [], 0, 0
+        for entity in sorted(user.entities, key=lambda e: e.start):
+            value = new.get((entity.name, self._normal(entity.value)))
+            start, end = entity.start, entity.end
+            if value is None or not reached <= start < end:
+                entities.append(
+                    replace(entity, start=start + shift, end=end + shift) if start >= 0 else entity
+                )
+                continue
+            text = text[: start + shift] + value + text[end + shift :]
+            entities.append(Entity(entity.name, value, start + shift, start + shift + len(value)))
+            shift += len(value) - (end - start)
+            reached = end
+        return Utterance(text, (), user.intent, tuple(entities))
+
+    def _action(self, action: SystemAction, new: Mapping[Tuple[str, str], str]) -> SystemAction:
+        acts = tuple(
+            DialogueAct(a.act, a.slot, new.get((a.slot, self._normal(a.value)), a.value))
+            if a.slot and a.value
+            else a
+            for a in action.acts
+        )
+        return replace(action, acts=acts, text=action.text if acts == action.acts else None)
+
+    def _goal(
+        self, goal: Mapping[str, str], new: Mapping[Tuple[str, str], str]
+    ) -> Dict[str, str]:
+        return {slot: new.get((slot, self._normal(value)), value) for slot, value in goal.items()}
+
+    def _another(self, slot: str, rng: np.random.Generator) -> str:
+        listed = self._catalogue.get(slot)
+        if listed:
+            return listed[rng.integers(len(listed))]
+        known = self._known[slot]
+        model = known[rng.integers(len(known))].split()
+        framed = rng.random() < _FRAMED
+        words = [
+            word if framed and word in _FRAME else self._word(word, rng) for word in model
+        ]
+        return " ".join(words)
+
+    def _word(self, model: str, rng: np.random.Generator) -> str:
+        if model[0].isdigit():
+            return str(rng.integers(1, 30))
+        if rng.random() >= _NEW_WORDS:
+            return self._words[rng.integers(len(self._words))]
+        letters = [_END, _END]
+        while len(letters) < 12:
+            choices = self._letters["".join(letters[-2:])]
+            letter = choices[rng.integers(len(choices))]
+            if letter == _END:
+                break
+            letters.append(letter)
+        return "".join(letters[2:])
+
+    def _normal(self, value: str) -> str:
+        return normalise(value, self._language)
+
+
+def _following(words: Iterable[str]) -> Mapping[str, Sequence[str]]:
+    """What letters follow two letters in the words."""
+    table: Dict[str, List[str]] = defaultdict(list)
+    for word in words:
+        spelled = f"{_END}{_END}{word}{_END}"
+        for i in range(len(spelled) - 2):
+            table[spelled[i : i + 2]].append(spelled[i + 2])
+    return dict(table)

@@ -1,0 +1,247 @@
+"""Training of a belief tracker on a corpus of labelled dialogues, with nothing else to learn from.
+
+The model sees every training dialogue several times: as it was recorded, as a recogniser would have misheard it
+(`corpora.noise`), and about values nobody has heard of (`corpora.substitution`). The development dialogues decide
+which epoch's weights are kept, and how sharp the probabilities may be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from rasa_hybrid.corpora.entities import mark_entities
+from rasa_hybrid.corpora.noise import RecogniserNoise
+from rasa_hybrid.corpora.substitution import ValueSubstitution
+from rasa_hybrid.corpora.synonyms import find_synonyms
+from rasa_hybrid.dialogue import DONTCARE, NONE, Belief, Dialogue, Turn, Utterance, normalise
+from rasa_hybrid.learning.supervised import EpochResult, SupervisedTrainer
+from rasa_hybrid.model.acting import ActingModel
+from rasa_hybrid.model.candidates import SlotValues
+from rasa_hybrid.model.encoding import Encoder
+from rasa_hybrid.model.preparation import prepare
+from rasa_hybrid.model.settings import Settings
+
+#: What differs from the model's settings in a Rasa project, for every corpus: there is no tracker to read, the recorded
+#: system's actions need not be learnt, and no pipeline predicts entities.
+TRACKING: Dict[str, Any] = {
+    "context": False,
+    "action_loss_weight": 0.0,
+    "modality_dropout": 0.0,
+    "epochs": 8,
+    "least_steps": 1600,
+    "weight_averaging": 0.998,
+}
+#: What the paper's model keeps of it.
+PAPER: Dict[str, Any] = {
+    **{name: TRACKING[name] for name in ("action_loss_weight",)},
+    "epochs": 8,
+    "least_steps": 3000,
+}
+#: Word error rates of the noise copies, one copy each.
+NOISE_RATES = (0.2, 0.3, 0.4)
+#: Copies of each dialogue about other values.
+SUBSTITUTED = 2
+#: Word error rate of the development dialogues that stand in for a recogniser's output.
+DEV_NOISE = 0.35
+#: Dialogues tracked at once.
+_TOGETHER = 64
+
+
+@dataclass(frozen=True)
+class TrackingPlan:
+    """What a tracker is trained with; everything but the seed is the same for every corpus.
+
+    Args:
+        settings: of the model; `seed` is set by `train_tracker`.
+        catalogue: slot to values known beforehand, beside those of the training labels.
+        noise: whether to train on noise copies.
+        synonyms: whether to use other words for values, found in the training dialogues.
+        substitution: whether to train on copies about other values.
+        spans: whether words that the tagger marks can be values, beside those listed.
+    """
+
+    settings: Settings
+    catalogue: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    noise: bool = True
+    synonyms: bool = True
+    substitution: bool = True
+    spans: bool = True
+
+
+def tracking_settings(preset: str = "default", **changes: Any) -> Settings:
+    """The settings of a preset for tracking alone.
+
+    Args:
+        preset: of the model.
+        changes: settings that differ.
+
+    Raises:
+        SettingsError: for an unknown or impossible setting.
+    """
+    chosen = PAPER if preset == "liu2018" else TRACKING
+    return Settings.from_mapping({"preset": preset, **chosen, **changes})
+
+
+def train_tracker(
+    plan: TrackingPlan,
+    train: Sequence[Dialogue],
+    dev: Sequence[Dialogue],
+    seed: int = 0,
+    progress: Optional[Callable[[EpochResult, Optional[float]], None]] = None,
+) -> ActingModel:
+    """Trains a tracker.
+
+    Args:
+        plan: how.
+        train: labelled dialogues.
+        dev: labelled dialogues that choose the epoch.
+        seed: of weights, order, noise and substitution.
+        progress: called after every epoch with its figures and the joint goal accuracy on the development dialogues,
+            None in epochs that can't be chosen.
+
+    Returns:
+        The tracker with the weights of the best epoch.
+    """
+    settings = replace(plan.settings, seed=seed)
+    encoder, forms = tracking_encoder(replace(plan, settings=settings), train)
+    copies = training_copies(plan, train, forms, seed)
+    trainer = SupervisedTrainer(encoder)
+    trials = list(dev)
+    if plan.noise:
+        noise = RecogniserNoise.from_dialogues([*train, *dev], DEV_NOISE, forms)
+        trials += list(_misheard(noise, dev, np.random.default_rng(seed + 1)))
+    last = trainer.epochs(len(copies))
+    best: Tuple[float, Dict[str, np.ndarray]] = (-1.0, {})
+
+    def choose(result: EpochResult) -> None:
+        nonlocal best
+        accuracy = None
+        if trials and result.epoch > last // 2:
+            weights = trainer.weights()
+            accuracy = joint_accuracy(ActingModel(encoder, weights), trials)
+            if accuracy > best[0]:
+                best = (accuracy, weights)
+        if progress:
+            progress(result, accuracy)
+
+    trainer.fit(copies, progress=choose)
+    return ActingModel(encoder, best[1] or trainer.model.weights())
+
+
+def tracking_encoder(
+    plan: TrackingPlan, train: Sequence[Dialogue]
+) -> Tuple[Encoder, Mapping[str, Mapping[str, Sequence[str]]]]:
+    """The encoder of a tracker that is to be trained, and the synonyms it knows."""
+    forms = find_synonyms(train) if plan.synonyms else {}
+    values: Dict[str, Dict[str, Tuple[str, ...]]] = {}
+    for dialogue in train:
+        for turn in dialogue.turns:
+            for slot, value in (turn.goal or {}).items():
+                known = values.setdefault(slot, {})
+                if value not in (NONE, DONTCARE):
+                    known.setdefault(value, tuple(forms.get(slot, {}).get(value, ())))
+    for slot, listed in plan.catalogue.items():
+        if slot in values:
+            for value in listed:
+                values[slot].setdefault(value, ())
+    slots = {
+        slot: SlotValues(
+            _one_spelling(values[slot]),
+            "open" if plan.spans and slot not in plan.catalogue else "list",
+        )
+        for slot in sorted(values)
+    }
+    marked = [mark_entities(dialogue, forms) for dialogue in train]
+    return prepare(plan.settings, marked, listed=slots), forms
+
+
+def training_copies(
+    plan: TrackingPlan,
+    train: Sequence[Dialogue],
+    forms: Mapping[str, Mapping[str, Sequence[str]]],
+    seed: int,
+) -> List[Dialogue]:
+    """All that the model is trained on: the dialogues, noise copies, copies about other values."""
+    rng = np.random.default_rng([seed, 1])
+    marked = [mark_entities(dialogue, forms) for dialogue in train]
+    copies = list(marked)
+    if plan.substitution and plan.settings.candidates:
+        substitution = ValueSubstitution(marked, plan.catalogue)
+        for number in range(SUBSTITUTED):
+            copies += [
+                replace(substitution.substitute(d, rng), id=f"{d.id} values {number}")
+                for d in marked
+            ]
+    if plan.noise:
+        for rate in NOISE_RATES:
+            noise = RecogniserNoise.from_dialogues(train, rate, forms)
+            copies += [
+                replace(d, id=f"{d.id} noise {rate}") for d in _misheard(noise, marked, rng)
+            ]
+    return copies
+
+
+def track(
+    model: ActingModel, dialogues: Sequence[Dialogue]
+) -> Iterator[Tuple[Dialogue, List[Belief]]]:
+    """Beliefs after each user turn, from nothing but the words, what the system did, and what others set.
+
+    Args:
+        model: the tracker.
+        dialogues: recorded dialogues; labels, entities and intents in them are not read.
+
+    Returns:
+        Each dialogue with its beliefs, in order.
+    """
+    for start in range(0, len(dialogues), _TOGETHER):
+        group = dialogues[start : start + _TOGETHER]
+        conversations = [model.start() for _ in group]
+        beliefs: List[List[Belief]] = [[] for _ in group]
+        for number in range(max(len(dialogue.turns) for dialogue in group)):
+            going = [i for i, dialogue in enumerate(group) if number < len(dialogue.turns)]
+            turns = [_heard(group[i].turns[number]) for i in going]
+            now = [conversations[i] for i in going]
+            for i, turn, belief in zip(going, turns, model.observe(now, turns)):
+                if turn.user is not None:
+                    beliefs[i].append(belief)
+            model.close(now, turns)
+        yield from zip(group, beliefs)
+
+
+def joint_accuracy(model: ActingModel, dialogues: Sequence[Dialogue]) -> float:
+    """Share of the labelled user turns whose goal is tracked in full."""
+    right = turns = 0
+    for dialogue, beliefs in track(model, dialogues):
+        labelled = [turn.goal for turn in dialogue.turns if turn.user is not None]
+        for goal, belief in zip(labelled, beliefs):
+            if goal is not None:
+                turns += 1
+                right += _normal(belief.goal()) == _normal(goal)
+    return right / max(turns, 1)
+
+
+def _heard(turn: Turn) -> Turn:
+    """What a bot would have of a recorded turn."""
+    user = None if turn.user is None else Utterance(turn.user.text, turn.user.hypotheses)
+    return Turn(user, None, turn.summary, turn.overrides, turn.actions)
+
+
+def _normal(goal: Mapping[str, str]) -> Dict[str, str]:
+    return {slot: normalise(value) for slot, value in goal.items() if value != NONE}
+
+
+def _misheard(
+    noise: RecogniserNoise, dialogues: Sequence[Dialogue], rng: np.random.Generator
+) -> Iterator[Dialogue]:
+    return (noise.corrupt_dialogue(dialogue, rng) for dialogue in dialogues)
+
+
+def _one_spelling(values: Mapping[str, Tuple[str, ...]]) -> Dict[str, Tuple[str, ...]]:
+    """The values without further spellings of the same ("6 pm", "6:00 pm")."""
+    chosen: Dict[str, str] = {}
+    for value in values:
+        chosen.setdefault(normalise(value), value)
+    return {value: values[value] for value in chosen.values()}

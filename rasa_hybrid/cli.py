@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any, Dict, Iterable, Iterator, List, Optional, TypeVar
+from dataclasses import replace
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
 import click
 
@@ -245,6 +246,10 @@ def evaluate(
         agent = _agent(project, model, url, token, simulator, side_effects)
         count = dialogues or 1000
         if corpus is not None:
+            if not hasattr(agent, "read"):
+                raise click.ClickException(
+                    f"{model} can't follow recorded dialogues; use --dialogues."
+                )
             recorded = list(read_jsonl(corpus))
             result = corpus_report(simulator.slots, recorded, agent.read(recorded))
         else:
@@ -284,7 +289,126 @@ def _agent(
         return Expert(simulator.flow, simulator.catalogue, side_effects)
     from rasa_hybrid.learning.agent import load_agent
 
-    return load_agent(model, project, simulator, side_effects)
+    assert model is not None
+    return load_agent(model, simulator, side_effects)
+
+
+@main.command()
+@click.option(
+    "--dataset", required=True, type=click.Choice(["dstc2", "m2m"]), help="Format of the files."
+)
+@click.option("--train", required=True, type=click.Path(exists=True), help="To learn from.")
+@click.option("--dev", required=True, type=click.Path(exists=True), help="To choose the epoch by.")
+@click.option("--test", required=True, type=click.Path(exists=True), help="To score on, no more.")
+@click.option(
+    "--preset",
+    default="default",
+    show_default=True,
+    type=click.Choice(["default", "liu2018"]),
+    help="Our model, or the paper's.",
+)
+@click.option(
+    "--seeds", default=3, show_default=True, type=click.IntRange(min=1), help="Trackers to train."
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="The first seed."
+)
+@click.option(
+    "--candidates",
+    "candidates_file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Values that slots can have: CSV, JSON or YAML. Without: those of the training labels and what is said.",
+)
+@click.option("--no-candidates", is_flag=True, help="Choose from the training labels' values.")
+@click.option("--no-noise", is_flag=True, help="No copies with recognition errors.")
+@click.option("--no-synonyms", is_flag=True, help="No other words for values.")
+@click.option("--no-substitution", is_flag=True, help="No copies about other values.")
+@click.option("--no-spans", is_flag=True, help="Only listed values, not what the tagger finds.")
+@click.option(
+    "--words",
+    default="recognised",
+    show_default=True,
+    type=click.Choice(["recognised", "transcribed"]),
+    help="The users' words in DSTC2's original layout, of --test; the others are transcribed.",
+)
+@click.option(
+    "--mishear",
+    type=click.FloatRange(0, 0.9),
+    help="Word error rate of a simulated recogniser that the test dialogues go through.",
+)
+@click.option(
+    "--set", "changes", multiple=True, metavar="NAME=VALUE", help="Another setting of the model."
+)
+@click.option("--save", type=click.Path(file_okay=False), help="Directory for the trackers.")
+@_json
+def track(
+    dataset: str,
+    train: str,
+    dev: str,
+    test: str,
+    preset: str,
+    seeds: int,
+    seed: int,
+    candidates_file: Optional[str],
+    no_candidates: bool,
+    no_noise: bool,
+    no_synonyms: bool,
+    no_substitution: bool,
+    no_spans: bool,
+    words: str,
+    mishear: Optional[float],
+    changes: List[str],
+    save: Optional[str],
+    as_json: bool,
+) -> None:
+    """Train belief trackers on a public corpus and score them."""
+    from rasa_hybrid.corpora.catalogue import read_catalogue
+    from rasa_hybrid.evaluation import track as experiment
+    from rasa_hybrid.learning.tracking import TrackingPlan, tracking_settings
+
+    try:
+        chosen = dict(_setting(change) for change in changes)
+        if no_candidates:
+            chosen["candidates"] = False
+        dialogues = experiment.Splits(
+            experiment.read_dataset(dataset, train, "transcribed"),
+            experiment.read_dataset(dataset, dev, "transcribed"),
+            experiment.read_dataset(dataset, test, words),
+        )
+        slots = experiment.goal_slots(dialogues.train)
+        plan = TrackingPlan(
+            tracking_settings(preset, **chosen),
+            read_catalogue(candidates_file, slots) if candidates_file else {},
+            noise=not no_noise,
+            synonyms=not no_synonyms,
+            substitution=not no_substitution,
+            spans=not no_spans,
+        )
+        if mishear is not None:
+            heard = experiment.misheard(dialogues.test, dialogues.train, mishear)
+            dialogues = replace(dialogues, test=heard)
+        result = experiment.run_tracking(
+            plan,
+            dialogues,
+            range(seed, seed + seeds),
+            lambda line: click.echo(line, err=True),
+            experiment.save_trackers(save) if save else None,
+        )
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    named = {"dataset": dataset, "preset": preset, "seeds": seeds}
+    show({**named, **result}, as_json, f"{preset} on {test}")
+
+
+def _setting(change: str) -> Tuple[str, Any]:
+    """Name and value of `NAME=VALUE`; the value is JSON, or else a text."""
+    name, equals, value = change.partition("=")
+    if not equals:
+        raise click.UsageError(f"--set {change}: NAME=VALUE is expected.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -234,7 +236,8 @@ def run_logged(what: str, command: Sequence[str], log: Path) -> None:
         status = running.wait()
     if status != 0:
         raise DemoError(f"{what}: exit status {status}.\n{tail(log)}")
-    console.print(f"{what}: done in {time.monotonic() - started:.0f} s, log in {_shown(log)}")
+    seconds = time.monotonic() - started
+    console.print(f"{what}: done in {seconds:.0f} s, log in {_shown(log)}", soft_wrap=True)
 
 
 def serve(model: Path, stack: ExitStack) -> str:
@@ -344,7 +347,13 @@ def wait_until_ready(
         DemoError: if it ends or takes too long, with the end of its log.
     """
     deadline = time.monotonic() + seconds
-    while not is_ready():
+    while True:
+        try:
+            if is_ready():
+                return
+        except urllib.error.HTTPError as error:
+            # Rasa's server runs on without a model that could not be loaded.
+            raise DemoError(f"{name} says {error}.\n{tail(log)}") from error
         if server.poll() is not None:
             raise DemoError(f"{name} ended with status {server.returncode}.\n{tail(log)}")
         if time.monotonic() > deadline:
@@ -353,10 +362,16 @@ def wait_until_ready(
 
 
 def answers(url: str) -> bool:
-    """Whether there is a good answer at a URL."""
+    """Whether somebody answers at a URL.
+
+    Raises:
+        urllib.error.HTTPError: if the answer is that something is wrong.
+    """
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return response.status == 200
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        raise
     except OSError:
         return False
 
@@ -387,10 +402,12 @@ def free_ports(count: int) -> Tuple[int, ...]:
         return tuple(one.getsockname()[1] for one in sockets)
 
 
-def tail(log: Path, lines: int = 25) -> str:
-    """The end of a log file and where it is."""
+def tail(log: Path, lines: int = 12) -> str:
+    """What a log file says about errors, its end, and where it is."""
     text = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join([f"The end of {log}:", *(f"  {line}" for line in text[-lines:])])
+    errors = [line for line in text[:-lines] if re.match(r"[\w.]*(Error|Exception)\b.*: ", line)]
+    shown = [*dict.fromkeys(errors), *text[-lines:]]
+    return "\n".join([f"From {log}:", *(f"  {line}" for line in shown)])
 
 
 def run_script(url: str) -> None:

@@ -37,7 +37,6 @@ from rasa_hybrid.dialogue import (
     DONTCARE,
     NONE,
     Dialogue,
-    DialogueAct,
     DomainFacts,
     Entity,
     Hypothesis,
@@ -398,23 +397,6 @@ def story_key(dialogue: Dialogue) -> str:
     return repr(
         [(t.user, sorted((t.goal or {}).items()), t.overrides, t.actions) for t in dialogue.turns]
     )
-
-
-def harmonise(dialogue: Dialogue, facts: DomainFacts) -> Dialogue:
-    """A corpus dialogue whose acts are named as the domain's are, so that both sources teach the same thing."""
-    turns = []
-    for turn in dialogue.turns:
-        actions = []
-        for action in turn.actions:
-            if action.name in facts.actions:
-                act = facts.actions[action.name][0]
-                said = tuple(DialogueAct(act, a.slot, a.value) for a in action.acts if a.slot) or (
-                    DialogueAct(act),
-                )
-                action = replace(action, acts=said)
-            actions.append(action)
-        turns.append(replace(turn, actions=tuple(actions)))
-    return replace(dialogue, turns=tuple(turns))
 
 
 def _kind(slot: Slot) -> str:

@@ -43,7 +43,6 @@ from rasa_hybrid.components.conversion import (
     TrackerReader,
     Wordings,
     domain_facts,
-    harmonise,
     slot_value,
     story_key,
     utterance_of,
@@ -161,7 +160,7 @@ class HybridPolicy(Policy):
         examples = training_data.intent_examples if training_data else []
         wordings = Wordings(examples)
         stories = self._stories(reader, trackers, wordings, knowledge_base)
-        corpus = [harmonise(dialogue, facts) for dialogue in self._corpus(goal_slots)]
+        corpus = [facts.harmonise(dialogue) for dialogue in self._corpus(goal_slots)]
         dialogues = stories + corpus
         if not dialogues:
             raise InvalidConfigException(
@@ -196,7 +195,14 @@ class HybridPolicy(Policy):
             if training_data
             else {}
         )
-        extra = {"facts": facts.to_dict(), "goal_slots": list(goal_slots), "synonyms": synonyms}
+        extra = {
+            "facts": facts.to_dict(),
+            "goal_slots": list(goal_slots),
+            "synonyms": synonyms,
+            "offer_slots": dict(configuration.offer_slots),
+            "offer_actions": list(configuration.offer_actions),
+            "dontcare_value": configuration.dontcare_value,
+        }
         with self._model_storage.write_to(self._resource) as path:
             checkpoint.save(path, encoder, trainer.model.weights(), extra)
         return self._resource

@@ -55,6 +55,4 @@ def _marked(turn: Turn, forms: Forms, language: str) -> Turn:
 def _find(words: Sequence[str], tokens: Sequence[Token]) -> List[int]:
     texts = [token.text for token in tokens]
     size = len(words)
-    return [
-        i for i in range(len(texts) - size + 1) if size and texts[i : i + size] == list(words)
-    ]
+    return [i for i in range(len(texts) - size + 1) if size and texts[i : i + size] == list(words)]

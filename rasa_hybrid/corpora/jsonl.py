@@ -41,7 +41,7 @@ def read_jsonl(path: Union[str, Path]) -> Iterator[Dialogue]:
     except OSError as error:
         raise CorpusError(f"{path}: the corpus can't be opened ({error.strerror}).") from error
     with file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_decoded(file, path), start=1):
             if not line.strip():
                 continue
             try:
@@ -52,6 +52,15 @@ def read_jsonl(path: Union[str, Path]) -> Iterator[Dialogue]:
                 raise CorpusError(
                     f"{path}:{number}: not a dialogue ({type(error).__name__}: {error})."
                 ) from error
+
+
+def _decoded(file: Iterable[str], path: Union[str, Path]) -> Iterator[str]:
+    try:
+        yield from file
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path}: not UTF-8 text (byte {error.object[error.start]:#x})."
+        ) from error
 
 
 def write_jsonl(path: Union[str, Path], dialogues: Iterable[Dialogue]) -> int:
@@ -103,7 +112,7 @@ def _turn_to_json(turn: Turn) -> Dict[str, Any]:
             "goal": dict(turn.goal) if turn.goal is not None else None,
             "summary": summary or None,
             "overrides": [
-                [o.slot, o.value, o.source, o.after] + ([o.rejects] if o.rejects else [])
+                [o.slot, o.value, o.source, o.after] + ([] if o.rejects is None else [o.rejects])
                 for o in turn.overrides
             ]
             or None,
@@ -204,12 +213,22 @@ def _action_from_json(record: Mapping[str, Any]) -> SystemAction:
     )
 
 
-def _acts_to_json(acts: Iterable[DialogueAct]) -> List[List[str]]:
-    return [[part for part in (act.act, act.slot, act.value) if part is not None] for act in acts]
+def _acts_to_json(acts: Iterable[DialogueAct]) -> List[List[Optional[str]]]:
+    """`[act]`, `[act, slot]` or `[act, slot, value]`; null for the slot of an act that has a value only."""
+    return [
+        [act.act]
+        + ([act.slot] if act.slot is not None or act.value is not None else [])
+        + ([act.value] if act.value is not None else [])
+        for act in acts
+    ]
 
 
-def _acts_from_json(acts: Iterable[Iterable[str]]) -> Tuple[DialogueAct, ...]:
-    return tuple(DialogueAct(*(str(part) for part in act)) for act in acts)
+def _acts_from_json(acts: Iterable[Iterable[Optional[str]]]) -> Tuple[DialogueAct, ...]:
+    return tuple(_act_from_json(*act) for act in acts)
+
+
+def _act_from_json(act: str, *rest: Optional[str]) -> DialogueAct:
+    return DialogueAct(str(act), *(None if part is None else str(part) for part in rest))
 
 
 def _goal_from_json(goal: Optional[Mapping[str, Any]]) -> Optional[Dict[str, str]]:

@@ -43,7 +43,9 @@ def open_ended(
             for slot, value in (turn.goal or {}).items():
                 if value not in (NONE, DONTCARE):
                     values[slot][normalise(value, language)] += 1
-    names = {slot: [v for v in sorted(known) if v and v[0].isalpha()] for slot, known in values.items()}
+    names = {
+        slot: [v for v in sorted(known) if v and v[0].isalpha()] for slot, known in values.items()
+    }
     return {slot: sorted(values[slot]) for slot, known in names.items() if len(known) >= least}
 
 
@@ -66,7 +68,9 @@ class ValueSubstitution:
     ) -> None:
         self._language = language
         self._known = open_ended(dialogues, least, language)
-        self._catalogue = {slot: list(values) for slot, values in (catalogue or {}).items() if values}
+        self._catalogue = {
+            slot: list(values) for slot, values in (catalogue or {}).items() if values
+        }
         words: Counter = Counter()
         for dialogue in dialogues:
             for turn in dialogue.turns:
@@ -141,9 +145,7 @@ class ValueSubstitution:
         )
         return replace(action, acts=acts, text=action.text if acts == action.acts else None)
 
-    def _goal(
-        self, goal: Mapping[str, str], new: Mapping[Tuple[str, str], str]
-    ) -> Dict[str, str]:
+    def _goal(self, goal: Mapping[str, str], new: Mapping[Tuple[str, str], str]) -> Dict[str, str]:
         return {slot: new.get((slot, self._normal(value)), value) for slot, value in goal.items()}
 
     def _another(self, slot: str, rng: np.random.Generator) -> str:
@@ -153,9 +155,7 @@ class ValueSubstitution:
         known = self._known[slot]
         model = known[rng.integers(len(known))].split()
         framed = rng.random() < _FRAMED
-        words = [
-            word if framed and word in _FRAME else self._word(word, rng) for word in model
-        ]
+        words = [word if framed and word in _FRAME else self._word(word, rng) for word in model]
         return " ".join(words)
 
     def _word(self, model: str, rng: np.random.Generator) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 
-from rasa_hybrid.dialogue.acts import NONE, DialogueAct
+from rasa_hybrid.dialogue.acts import NONE, Dialogue, DialogueAct, Turn
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,20 @@ class DomainFacts:
         shown = (self.feature(name, slots.get(name)) for name in self.slots)
         features = [feature for feature in shown if feature]
         return tuple([*features, f"loop:{loop}"] if loop else features)
+
+    def harmonise(self, dialogue: Dialogue) -> Dialogue:
+        """A corpus dialogue whose acts are named as the domain's are, so that both teach the same thing."""
+        return replace(dialogue, turns=tuple(self._harmonise_turn(turn) for turn in dialogue.turns))
+
+    def _harmonise_turn(self, turn: Turn) -> Turn:
+        actions = []
+        for action in turn.actions:
+            if action.name in self.actions:
+                act = self.actions[action.name][0]
+                said = tuple(DialogueAct(act, a.slot, a.value) for a in action.acts if a.slot)
+                action = replace(action, acts=said or (DialogueAct(act),))
+            actions.append(action)
+        return replace(turn, actions=tuple(actions))
 
     def to_dict(self) -> Dict[str, Any]:
         """JSON-able form."""

@@ -127,7 +127,12 @@ def _join_contractions(text: str, tokens: List[Token]) -> List[Token]:
     joined: List[Token] = []
     for token in tokens:
         between = text[joined[-1].end : token.start] if joined else ""
-        if joined and token.text in _SUFFIXES and between.strip() in {"'", "’", "´", "`"}:
+        if (
+            joined
+            and joined[-1].text[-1].isalpha()
+            and token.text in _SUFFIXES
+            and between.strip() in {"'", "’", "´", "`"}
+        ):
             joined[-1] = Token(joined[-1].text + token.text, joined[-1].start, token.end)
         elif token.text == "&":
             joined.append(Token("and", token.start, token.end))
@@ -163,7 +168,7 @@ def _clock_times(tokens: List[Token]) -> List[Token]:
     result: List[Token] = []
     i = 0
     while i < len(tokens):
-        time, used = _time_at(tokens, i)
+        time, used = _time_at(tokens, i, bool(result) and result[-1].text.isdigit())
         if time is None:
             result.append(tokens[i])
             i += 1
@@ -177,7 +182,7 @@ _NAMED: Dict[str, str] = {"noon": "12:00pm", "midday": "12:00pm", "midnight": "1
 _FRACTIONS = {"half": 30, "quarter": 15}
 
 
-def _time_at(tokens: List[Token], i: int) -> Tuple[Optional[str], int]:
+def _time_at(tokens: List[Token], i: int, after_number: bool) -> Tuple[Optional[str], int]:
     """The time that starts at token i and how many tokens it takes; (None, 0) if there is none."""
     words = [token.text for token in tokens[i : i + 6]]
     if words[0] in _NAMED:
@@ -213,17 +218,12 @@ def _time_at(tokens: List[Token], i: int) -> Tuple[Optional[str], int]:
         half, used = _half(words[2 if minute else 1 :])
         if half:
             return f"{hour}:{minute:02d}{half}", (2 if minute else 1) + used
-        alone = not (i and _is_digits(tokens[i - 1].text)) and not any(map(_is_digits, words[2:3]))
-        if minute % 15 == 0 and minute and alone:  # "six thirty"
+        if minute in (15, 30, 45) and not after_number:  # "six thirty"
             return f"{hour}:{minute}", 2
     attached = re.fullmatch(r"(\d{1,2})(am|pm)", words[0])
     if attached and 1 <= int(attached.group(1)) <= 12:
         return f"{int(attached.group(1))}:00{attached.group(2)}", 1
     return None, 0
-
-
-def _is_digits(word: str) -> bool:
-    return word[0].isdigit()
 
 
 def _hour(words: Sequence[str]) -> Optional[int]:

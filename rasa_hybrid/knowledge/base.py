@@ -131,6 +131,8 @@ def match_key(text: str, language: str) -> str:
 
 def cell_text(value: Any) -> Optional[str]:
     """A cell as people read it, None if it is empty."""
+    if isinstance(value, str):
+        return value.strip() or None
     if value is None:
         return None
     if isinstance(value, bool):

@@ -125,17 +125,18 @@ class SqlKnowledgeBase(KnowledgeBase):
         if self._limit is not None:
             statement = statement.limit(self._limit)
         id_column, changing = self._identifier(table), tuple(self.at_least.values())
+        names = table.c.keys()
         entities = []
         for row in self._rows(statement):
-            texts = {name: cell_text(cell) for name, cell in row.items()}
-            entity = {name: text for name, text in texts.items() if text is not None}
+            texts = zip(names, map(cell_text, row))
+            entity = {name: text for name, text in texts if text is not None}
             entities.append(with_id(entity, id_column, changing))
         return entities
 
     def values(self, column: str) -> List[str]:
         table = self._table()
         check_names({column: ""}, frozenset(table.c.keys()), f"Table {table.name!r}")
-        cells = [row[column] for row in self._rows(sa.select(table.c[column]).distinct())]
+        cells = [row[0] for row in self._rows(sa.select(table.c[column]).distinct())]
         spellings: _Spellings = {}
         texts = set()
         for cell in cells:
@@ -174,9 +175,9 @@ class SqlKnowledgeBase(KnowledgeBase):
     def _identifier(self, table: sa.Table) -> Optional[str]:
         return self._id_column or (ID if ID in table.c else None)
 
-    def _rows(self, statement: Any) -> List[Mapping[str, Any]]:
+    def _rows(self, statement: Any) -> List[Tuple[Any, ...]]:
         with self._reporting(), self._engine.connect() as connection:
-            return list(connection.execute(statement).mappings())
+            return connection.execute(statement).all()
 
     def _table(self) -> sa.Table:
         """The table as the database describes it, checked against the settings.

@@ -7,7 +7,19 @@ listens; a test holds both equal.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 
@@ -15,15 +27,19 @@ from rasa_hybrid.dialogue import (
     DONTCARE,
     LISTEN,
     Belief,
+    Dialogue,
     DomainFacts,
     SystemAction,
     Turn,
     Utterance,
 )
 from rasa_hybrid.model.acting import ActingModel, Conversation
-from rasa_hybrid.simulation.agents import AgentTurn
+from rasa_hybrid.model.checkpoint import load_archive
+from rasa_hybrid.model.encoding import Encoder
+from rasa_hybrid.simulation.agents import AgentTurn, ReadTurn
 from rasa_hybrid.simulation.catalogue import Catalogue, Entity, Found, Query
 from rasa_hybrid.simulation.side_effects import SideEffects
+from rasa_hybrid.simulation.simulator import Simulator
 
 #: Rasa's circuit breaker: most actions of one turn.
 MOST_ACTIONS = 10
@@ -135,6 +151,25 @@ class JointAgent:
             for i, turn in turns.items()
         }
 
+    def read(self, dialogues: Iterable[Dialogue]) -> Iterator[Tuple[ReadTurn, ...]]:
+        """Follows recorded dialogues: the belief of each turn, and what it would have done at each decision."""
+        for dialogue in map(self.facts.harmonise, dialogues):
+            conversation = self.model.start()
+            turns = []
+            for turn in dialogue.turns:
+                [belief] = self.model.observe([conversation], [turn])
+                contexts = [*(action.context for action in turn.actions), turn.closing_context]
+                decisions = []
+                for taken, context in enumerate(contexts):
+                    others = [o for o in turn.overrides if 0 < o.after <= taken]
+                    row = self.model.decide(
+                        [conversation], [turn.summary], [turn.actions[:taken]], [context], [others]
+                    )[0]
+                    decisions.append(self._names[int(row.argmax())])
+                self.model.close([conversation], [turn])
+                turns.append(ReadTurn(belief, tuple(decisions)))
+            yield tuple(turns)
+
     def _context(self, i: int, belief: Belief) -> Tuple[str, ...]:
         slots = self._talks[i].slots
         goal = belief.goal()
@@ -166,3 +201,39 @@ class JointAgent:
         acts = self.facts.acts(name, talk.slots)
         turn.actions.append(SystemAction(name, acts, turn.context))
         talk.slots.update(self.side_effects.perform(i, name, talk.standing))
+
+
+def load_agent(
+    archive: Union[str, Path],
+    simulator: Simulator,
+    side_effects: SideEffects,
+    rng: Optional[np.random.Generator] = None,
+) -> JointAgent:
+    """The agent of a model archive, with the values that the knowledge base has now.
+
+    Args:
+        archive: of `rasa train` (`models/X.tar.gz`).
+        simulator: the domain and its knowledge base.
+        side_effects: shared with the environment.
+        rng: samples the actions; None: the most probable ones.
+
+    Raises:
+        CheckpointError: if the archive holds no model of ours.
+    """
+    encoder, weights, extra = load_archive(archive)
+    columns = [slot for slot in encoder.ontology.slots if slot in simulator.catalogue.columns]
+    ontology = encoder.ontology
+    if encoder.settings.candidates:
+        ontology = ontology.with_values(
+            {slot: simulator.catalogue.values(slot) for slot in columns}
+        )
+    return JointAgent(
+        ActingModel(Encoder(encoder.settings, encoder.vocabulary, ontology), weights),
+        DomainFacts.from_dict(extra["facts"]),
+        simulator.catalogue,
+        side_effects,
+        extra["offer_slots"],
+        extra["offer_actions"],
+        extra["dontcare_value"],
+        rng,
+    )

@@ -30,9 +30,9 @@ TRACKING: Dict[str, Any] = {
     "context": False,
     "action_loss_weight": 0.0,
     "modality_dropout": 0.0,
-    "epochs": 8,
-    "least_steps": 1600,
-    "weight_averaging": 0.998,
+    "epochs": 5,
+    "least_steps": 1200,
+    "weight_averaging": 0.995,
 }
 #: What the paper's model keeps of it.
 PAPER: Dict[str, Any] = {
@@ -43,7 +43,7 @@ PAPER: Dict[str, Any] = {
 #: Word error rates of the noise copies, one copy each.
 NOISE_RATES = (0.2, 0.3, 0.4)
 #: Copies of each dialogue about other values.
-SUBSTITUTED = 2
+SUBSTITUTED = 1
 #: Word error rate of the development dialogues that stand in for a recogniser's output.
 DEV_NOISE = 0.35
 #: Dialogues tracked at once.
@@ -56,7 +56,7 @@ class TrackingPlan:
 
     Args:
         settings: of the model; `seed` is set by `train_tracker`.
-        catalogue: slot to values known beforehand, beside those of the training labels.
+        catalogue: slot to values known beforehand and their synonyms, beside the values of the training labels.
         noise: whether to train on noise copies.
         synonyms: whether to use other words for values, found in the training dialogues.
         substitution: whether to train on copies about other values.
@@ -64,7 +64,7 @@ class TrackingPlan:
     """
 
     settings: Settings
-    catalogue: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    catalogue: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     noise: bool = True
     synonyms: bool = True
     substitution: bool = True
@@ -145,8 +145,8 @@ def tracking_encoder(
                     known.setdefault(value, tuple(forms.get(slot, {}).get(value, ())))
     for slot, listed in plan.catalogue.items():
         if slot in values:
-            for value in listed:
-                values[slot].setdefault(value, ())
+            for value, other in listed.items():
+                values[slot][value] = (*values[slot].get(value, ()), *other)
     slots = {
         slot: SlotValues(
             _one_spelling(values[slot]),
@@ -169,7 +169,8 @@ def training_copies(
     marked = [mark_entities(dialogue, forms) for dialogue in train]
     copies = list(marked)
     if plan.substitution and plan.settings.candidates:
-        substitution = ValueSubstitution(marked, plan.catalogue)
+        listed = {slot: list(values) for slot, values in plan.catalogue.items()}
+        substitution = ValueSubstitution(marked, listed)
         for number in range(SUBSTITUTED):
             copies += [
                 replace(substitution.substitute(d, rng), id=f"{d.id} values {number}")
@@ -178,9 +179,7 @@ def training_copies(
     if plan.noise:
         for rate in NOISE_RATES:
             noise = RecogniserNoise.from_dialogues(train, rate, forms)
-            copies += [
-                replace(d, id=f"{d.id} noise {rate}") for d in _misheard(noise, marked, rng)
-            ]
+            copies += [replace(d, id=f"{d.id} noise {rate}") for d in _misheard(noise, marked, rng)]
     return copies
 
 

@@ -217,9 +217,7 @@ class ActingModel:
             conversation.carried = carried
             conversation.observed = None
 
-    def _open_spans(
-        self, users: Sequence[Optional[Utterance]]
-    ) -> List[List[Tuple[str, int, int]]]:
+    def _open_spans(self, users: Sequence[Optional[Utterance]]) -> List[List[Tuple[str, int, int]]]:
         """For each utterance the spans (goal slot, first, one-past-last token) that may be values of open slots."""
         spans: List[List[Tuple[str, int, int]]] = [[] for _ in users]
         values = self.encoder.ontology.values

@@ -78,10 +78,12 @@ class Ontology:
         self.language = language
         self.splitter = splitter
         self._position = {slot: i for i, slot in enumerate(self.slots)}
+        self._numbers = [i for i, v in enumerate(slots.values()) if v.kind == "number"]
+        self._listed: List[Dict[str, str]] = []
         self._canonical: List[Dict[str, str]] = []
-        self._phrases: Dict[Tuple[str, ...], List[Match]] = {}
-        self._longest = 1
-        self._build()
+        self._phrases = _Phrases()
+        for position, values in enumerate(slots.values()):
+            self._add_slot(position, values)
 
     def position(self, slot: str) -> int:
         """Position of a goal slot, -1 if it is not one."""
@@ -89,14 +91,18 @@ class Ontology:
 
     def canonical(self, slot: int, value: str) -> str:
         """The listed spelling of a value; the value itself if it is not listed."""
-        if value in (NONE, DONTCARE):
-            return value
-        return self._canonical[slot].get(self.normalise(value), value)
+        listed = self._listed[slot].get(value)
+        if listed is not None:
+            return listed
+        normal = self.normalise(value)
+        number = slot in self._numbers and _is_number(normal)
+        return self._canonical[slot].get(normal, normal if number else value)
 
     def key(self, slot: int, value: str) -> str:
         """What two spellings of one value have in common: the listed spelling, else the normalised words."""
-        if value in (NONE, DONTCARE):
-            return value
+        listed = self._listed[slot].get(value)
+        if listed is not None:
+            return listed
         normal = self.normalise(value)
         return self._canonical[slot].get(normal, normal)
 
@@ -118,16 +124,20 @@ class Ontology:
         """Values that occur in an utterance, whole occurrences before parts, at most one per slot, value and place."""
         words = [token.text for token in tokens]
         found: List[Match] = []
-        for start in range(len(words)):
-            for end in range(start + 1, min(len(words), start + self._longest) + 1):
-                for match in self._phrases.get(tuple(words[start:end]), ()):
-                    found.append(match._replace(start=start, end=end))
-            for slot, values in enumerate(self.values.values()):
-                if values.kind == "number" and _is_number(words[start]):
-                    found.append(
-                        Match(slot, self.canonical(slot, words[start]), start, start + 1, 1.0, 1.0)
-                    )
-        return _longest_matches(found)
+        for start, word in enumerate(words):
+            phrase = self._phrases.following.get(word)
+            end = start + 1
+            while phrase is not None:
+                for slot, value, coverage, sharing in phrase.meanings:
+                    found.append(Match(slot, value, start, end, coverage, sharing))
+                phrase = phrase.following.get(words[end]) if end < len(words) else None
+                end += 1
+            if self._numbers and _is_number(word):
+                for slot in self._numbers:
+                    number = Match(slot, self.canonical(slot, word), start, start + 1, 1.0, 1.0)
+                    if all(m[:4] != number[:4] for m in found):
+                        found.append(number)
+        return _longest_matches(found) if len(found) > 1 else found
 
     def to_dict(self) -> Dict[str, Any]:
         """JSON-able form (without the splitter)."""
@@ -155,31 +165,66 @@ class Ontology:
         }
         return cls(slots, language, splitter)
 
-    def _build(self) -> None:
-        for slot, values in enumerate(self.values.values()):
-            canonical: Dict[str, str] = {}
-            phrases: Dict[Tuple[str, ...], Dict[str, float]] = {}
-            for value, forms in values.values.items():
-                if values.kind == "bool":
+    def _add_slot(self, slot: int, values: SlotValues) -> None:
+        listed = {NONE: NONE, DONTCARE: DONTCARE}
+        canonical: Dict[str, str] = {}
+        phrases: Dict[Tuple[str, ...], Dict[str, float]] = {}
+        self._listed.append(listed)
+        self._canonical.append(canonical)
+        if values.kind == "bool":
+            return
+        normal = {value: self.normalise(value) for value in values.values}
+        for value, name in normal.items():
+            canonical.setdefault(name, value)
+        for value, forms in values.values.items():
+            # Two listed spellings of one value are one candidate.
+            value, names = canonical[normal[value]], [normal[value], *map(self.normalise, forms)]
+            for name in names:
+                canonical.setdefault(name, value)
+                tokens = tuple(name.split())
+                if not tokens:
                     continue
-                for form in (value, *forms):
-                    tokens = tuple(self.normalise(form).split())
-                    if not tokens:
-                        continue
-                    canonical.setdefault(" ".join(tokens), value)
-                    for part, coverage in (*_parts(tokens), *_possessive(tokens, self.language)):
-                        shared = phrases.setdefault(part, {})
-                        shared[value] = max(coverage, shared.get(value, 0.0))
-            self._canonical.append(canonical)
-            for phrase, meant in phrases.items():
-                whole = [value for value, coverage in meant.items() if coverage == 1.0]
-                if not whole and len(meant) > _MOST_SHARED:
-                    continue
-                for value, coverage in meant.items():
-                    if coverage == 1.0 or len(meant) <= _MOST_SHARED:
-                        match = Match(slot, value, 0, 0, coverage, 1.0 / len(meant))
-                        self._phrases.setdefault(phrase, []).append(match)
-                        self._longest = max(self._longest, len(phrase))
+                for part, coverage in (*_parts(tokens), *_possessive(tokens, self.language)):
+                    shared = phrases.setdefault(part, {})
+                    shared[value] = max(coverage, shared.get(value, 0.0))
+        canonical.pop("", None)
+        for value, forms in values.values.items():
+            for form in (value, *forms):
+                listed.setdefault(form, canonical.get(self.normalise(form), form))
+        for phrase, meant in phrases.items():
+            whole = [value for value, coverage in meant.items() if coverage == 1.0]
+            if not whole and len(meant) > _MOST_SHARED:
+                continue
+            self._phrases.add(
+                phrase,
+                [
+                    (slot, value, coverage, 1.0 / len(meant))
+                    for value, coverage in meant.items()
+                    if coverage == 1.0 or len(meant) <= _MOST_SHARED
+                ],
+            )
+
+
+class _Phrases:
+    """What may be said, word by word, so that reading stops at the first word that leads nowhere.
+
+    Args:
+        meanings: (slot, value, coverage, sharing) of the words up to here.
+        following: what goes on with a further word.
+    """
+
+    __slots__ = ("following", "meanings")
+
+    def __init__(self) -> None:
+        self.meanings: Tuple[Tuple[int, str, float, float], ...] = ()
+        self.following: Dict[str, _Phrases] = {}
+
+    def add(self, words: Sequence[str], meanings: Sequence[Tuple[int, str, float, float]]) -> None:
+        """Adds meanings of a phrase."""
+        phrase = self
+        for word in words:
+            phrase = phrase.following.setdefault(word, _Phrases())
+        phrase.meanings += tuple(meanings)
 
 
 def _parts(tokens: Tuple[str, ...]) -> Iterable[Tuple[Tuple[str, ...], float]]:
@@ -204,9 +249,7 @@ def _parts(tokens: Tuple[str, ...]) -> Iterable[Tuple[Tuple[str, ...], float]]:
                 yield part, length / len(tokens)
 
 
-def _possessive(
-    tokens: Tuple[str, ...], language: str
-) -> Iterable[Tuple[Tuple[str, ...], float]]:
+def _possessive(tokens: Tuple[str, ...], language: str) -> Iterable[Tuple[Tuple[str, ...], float]]:
     """The value as it stands before what belongs to it ("tonight's"), which normalisation joins to one word."""
     if language.startswith("en") and tokens[-1].isalpha() and not tokens[-1].endswith("s"):
         yield (*tokens[:-1], tokens[-1] + "s"), 1.0

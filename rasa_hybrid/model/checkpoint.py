@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Tuple, Union
@@ -102,6 +104,31 @@ def load(
                 f"{directory / _WEIGHTS}: {name} should have shape {shape}, found {found}."
             )
     return Encoder(settings, vocabulary, ontology), weights, model.get("extra", {})
+
+
+def load_archive(
+    path: Union[str, Path], splitter: Optional[Splitter] = None
+) -> Tuple[Encoder, Dict[str, np.ndarray], Dict[str, Any]]:
+    """What `load` gives, of a model archive of Rasa (`models/X.tar.gz`) that holds one of our policies.
+
+    Raises:
+        CheckpointError: if the file is no archive or holds no model of ours.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            with tarfile.open(path) as archive:
+                names = [m.name for m in archive.getmembers() if m.isfile()]
+                found = [n for n in names if Path(n).name == _MANIFEST and "/train_" in f"/{n}"]
+                if not found:
+                    raise CheckpointError(f"{path} holds no model of rasa_hybrid.")
+                folder = Path(found[0]).parent
+                for part in (_MANIFEST, _MODEL, _WEIGHTS):
+                    source = archive.extractfile((folder / part).as_posix())
+                    assert source is not None
+                    (Path(directory) / part).write_bytes(source.read())
+        except (OSError, KeyError, tarfile.TarError) as error:
+            raise CheckpointError(f"{path} can't be read as a model archive ({error}).") from error
+        return load(directory, splitter)
 
 
 def _digests(directory: Path) -> Dict[str, str]:

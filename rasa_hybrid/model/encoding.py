@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Container, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -188,6 +188,7 @@ class Encoder:
         self.vocabulary = vocabulary
         self.ontology = ontology
         self._utterance = lru_cache(maxsize=200_000)(self._encode_utterance)
+        self._open = [s for s, values in ontology.values.items() if values.kind == "open"]
 
     def start(self) -> Tracked:
         """The state before the first turn."""
@@ -206,10 +207,12 @@ class Encoder:
         tagged = any(turn.user is not None and turn.user.entities for turn in dialogue.turns)
         for i, turn in enumerate(dialogue.turns):
             encoded = self.observe(tracked, turn, True, self._labelled_spans(turn.user, rng))
-            if tagged:  # where some utterances have entities, the others have none
-                encoded.utterances = [
-                    u if u.tags or h else replace(u, tags=(0,) * len(u.words))
-                    for h, u in enumerate(encoded.utterances)
+            user = turn.user
+            if tagged and user is not None and not user.entities:
+                # Where some utterances have labelled entities, the others have none.
+                encoded.utterances[:1] = [
+                    u if u.tags else self._utterance(u.text, None, (), outside=True)
+                    for u in encoded.utterances[:1]
                 ]
             last = i == len(dialogue.turns) - 1
             encoded.decisions = self._decisions(
@@ -241,50 +244,46 @@ class Encoder:
         """
         utterances, weights = self._hypotheses(turn.user)
         acts, slot_acts, cell_acts = self._system_acts(tracked)
-        cell_features: Dict[Tuple[int, int], List[float]] = {}
-
-        def feature(slot: int, cell: int, which: int, value: float = 1.0) -> None:
-            row = cell_features.setdefault((slot, cell), [0.0] * CELL_FEATURES)
-            row[which] = max(row[which], value)
-
-        for pair in tracked.user_said:
-            feature(*pair, _USER_BEFORE)
-        for pair in tracked.system_said:
-            feature(*pair, _SYSTEM_BEFORE)
+        features: Dict[Tuple[int, int, int], float] = {}
+        for slot, cell in tracked.user_said:
+            features[slot, cell, _USER_BEFORE] = 1.0
+        for slot, cell in tracked.system_said:
+            features[slot, cell, _SYSTEM_BEFORE] = 1.0
         for slot, cell, _ in cell_acts:
-            feature(slot, cell, _SYSTEM)
+            features[slot, cell, _SYSTEM] = 1.0
         matches: List[MatchCell] = []
+        said: Set[Tuple[int, int]] = set()
+        named: Set[Tuple[int, int]] = set()
         if self.settings.candidates:
             for number, (utterance, weight) in enumerate(zip(utterances, weights)):
-                for match in self._with_open_spans(utterance, turn, spans if number == 0 else ()):
-                    cell = self._cell(tracked, match.slot, match.value)
-                    matches.append(MatchCell(match.slot, cell, number, match.start, match.end))
-                    feature(
-                        match.slot,
-                        cell,
-                        _WHOLE if match.coverage == 1.0 else _PART,
-                        weight * match.coverage,
-                    )
-                    feature(match.slot, cell, _SHARING, match.sharing)
-                    if match not in utterance.matches:
-                        feature(match.slot, cell, _SPAN)
-                    if any(
-                        m.slot != match.slot and m.start < match.end and match.start < m.end
-                        for m in utterance.matches
-                    ):
-                        feature(match.slot, cell, _CONFLICT)
+                found = utterance.matches
+                if spans and turn.user is not None and utterance.text == turn.user.text:
+                    found, spans = self._with_open_spans(utterance, spans), ()
+                for i, (slot, value, start, end, coverage, sharing) in enumerate(found):
+                    cell = self._cell(tracked, slot, value)
+                    matches.append(MatchCell(slot, cell, number, start, end))
+                    said.add((slot, cell))
+                    which = slot, cell, _WHOLE if coverage == 1.0 else _PART
+                    features[which] = max(weight * coverage, features.get(which, 0.0))
+                    which = slot, cell, _SHARING
+                    features[which] = max(sharing, features.get(which, 0.0))
+                    if i >= len(utterance.matches):
+                        features[slot, cell, _SPAN] = 1.0
+                    for other in utterance.matches:
+                        if other.slot != slot and other.start < end and start < other.end:
+                            features[slot, cell, _CONFLICT] = 1.0
             for slot, value in self._entity_values(turn.user):
                 cell = self._cell(tracked, slot, value)
-                feature(slot, cell, _ENTITY)
-        said = {(m.slot, m.cell) for m in matches}
-        tracked.rejected -= said
+                named.add((slot, cell))
+                features[slot, cell, _ENTITY] = 1.0
         overrides = [
             pair
             for override in turn.overrides
             if override.after == 0
             for pair in self._override(tracked, override)
         ]
-        tracked.rejected -= set(overrides)
+        if tracked.rejected:
+            tracked.rejected.difference_update(said, named, overrides)
         labels = (
             self._labels(tracked, turn) if labelled else [UNLABELLED] * len(self.ontology.slots)
         )
@@ -298,12 +297,7 @@ class Encoder:
             slot_acts=slot_acts,
             cell_acts=cell_acts,
             matches=matches,
-            cell_features=[
-                (slot, cell, which, value)
-                for (slot, cell), row in cell_features.items()
-                for which, value in enumerate(row)
-                if value
-            ],
+            cell_features=[(*which, value) for which, value in features.items() if value],
             cells=[len(values) for values in tracked.values],
             rejected=sorted(tracked.rejected),
             overrides=overrides,
@@ -319,14 +313,17 @@ class Encoder:
         taken: Sequence[SystemAction],
         context: Sequence[str],
         overrides: Sequence[Override] = (),
+        action: int = -1,
+        weight: float = 0.0,
     ) -> Decision:
-        """What the policy reads beside belief and state for its next decision in a turn."""
+        """What the policy reads beside belief and state for its next decision in a turn, and the label if there is one."""
+        known = self.vocabulary.actions
         return Decision(
-            taken=tuple(self.vocabulary.actions[action.name] for action in taken),
-            context=self._context(context),
-            action=-1,
-            weight=0.0,
-            overrides=tuple(pair for o in overrides for pair in self._override(tracked, o)),
+            tuple([known[done.name] for done in taken]),
+            self._context(context),
+            action,
+            weight,
+            tuple([pair for o in overrides for pair in self._override(tracked, o)]),
         )
 
     def close(self, tracked: Tracked, turn: Turn) -> List[Tuple[int, int]]:
@@ -343,12 +340,14 @@ class Encoder:
         return late
 
     def _encode_utterance(
-        self, text: str, intent: Optional[str], entities: Tuple
+        self, text: str, intent: Optional[str], entities: Tuple, outside: bool = False
     ) -> EncodedUtterance:
+        """An utterance; its words are tagged if there are labels, or `outside` of all entities on request."""
         tokens = tokenize(text, self.ontology.language, self.ontology.splitter)[:_MOST_TOKENS]
         intents = self.vocabulary.intents
         tags: Tuple[int, ...] = ()
-        if entities or intent:
+        located = all(entity.start >= 0 for entity in entities)
+        if located and (entities or intent or outside):
             names = ["O"] * len(tokens)
             for entity in entities:
                 inside = [
@@ -388,15 +387,16 @@ class Encoder:
         if user is None or not self.settings.context:
             return []
         names = [f"intent:{user.intent}"] if user.intent else []
-        names += sorted({f"entity:{entity_label(e.name, e.role, e.group)}" for e in user.entities})
+        if user.entities:
+            labels = {entity_label(e.name, e.role, e.group) for e in user.entities}
+            names += [f"entity:{label}" for label in sorted(labels)]
         return [index for index in (self.vocabulary.features[name] for name in names) if index]
 
     def _context(self, context: Sequence[str]) -> Tuple[int, ...]:
-        if not self.settings.context:
+        if not context or not self.settings.context:
             return ()
-        return tuple(
-            index for index in (self.vocabulary.features[name] for name in context) if index
-        )
+        known = self.vocabulary.features
+        return tuple(known[name] for name in context if known[name])
 
     def _system_acts(
         self, tracked: Tracked
@@ -434,13 +434,13 @@ class Encoder:
         return found
 
     def _with_open_spans(
-        self, utterance: EncodedUtterance, turn: Turn, spans: Sequence[Tuple[str, int, int]]
-    ) -> List[Match]:
-        """The matches of an utterance, and for open slots the spans that a tagger or the labels name."""
+        self, utterance: EncodedUtterance, spans: Sequence[Tuple[str, int, int]]
+    ) -> Tuple[Match, ...]:
+        """The matches of an utterance, then for open slots the spans that a tagger or the labels name."""
         matches = list(utterance.matches)
         for slot_name, start, end in spans:
             slot = self.ontology.position(slot_name)
-            if slot < 0 or self.ontology.values[slot_name].kind != "open":
+            if slot_name not in self._open:
                 continue
             if any(
                 m.slot == slot and m.coverage == 1.0 and m.start <= start and end <= m.end
@@ -451,20 +451,22 @@ class Encoder:
             value = utterance.text[tokens[start].start : tokens[end - 1].end]
             value = _POSSESSIVE.sub("", value)
             matches.append(Match(slot, self.ontology.canonical(slot, value), start, end, 1.0, 1.0))
-        return matches
+        return tuple(matches)
 
     def _labelled_spans(
         self, user: Optional[Utterance], rng: random.Random
     ) -> List[Tuple[str, int, int]]:
         """The open slots' spans by the labels, with mistakes such as a tagger makes."""
-        names = [s for s, values in self.ontology.values.items() if values.kind == "open"]
-        if user is None or not user.text or not names:
+        names = self._open
+        if not names or user is None or not user.text:
             return []
         utterance = self.utterance(user)
         count = len(utterance.tokens)
         tags = [self.vocabulary.tags.names[tag] for tag in utterance.tags]
-        spans = [(goal_slot(label, names), *span) for label, *span in spans_of_tags(tags)]
-        spans = [span for span in spans if span[0] is not None]
+        spans: List[Tuple[str, int, int]] = []
+        for label, start, end in spans_of_tags(tags):
+            named = goal_slot(label, names)
+            spans += [(named, start, end)] if named is not None else []
         for slot, start, end in list(spans):
             if rng.random() < _WRONG_BOUNDARY:
                 first = max(0, start + rng.choice((-1, 0, 0, 1)))
@@ -498,26 +500,30 @@ class Encoder:
         labels = []
         for slot, name in enumerate(self.ontology.slots):
             key = self.ontology.key(slot, goal_value(turn.goal, name))
-            known = tracked.positions[slot].get(key)
-            # A value that nobody mentioned and that is on no list can't be predicted: no loss for it.
-            labels.append(UNLABELLED if known is None else known)
+            cell = tracked.positions[slot].get(key, UNLABELLED)
+            # What nobody mentioned and no list holds, or was rejected, can't be predicted: no loss for it.
+            labels.append(UNLABELLED if (slot, cell) in tracked.rejected else cell)
         return labels
 
     def _decisions(
         self, tracked: Tracked, turn: Turn, weight: float, complete: bool
     ) -> List[Decision]:
-        actions = turn.actions[: self.settings.actions_per_turn]
+        actions, known = turn.actions[: self.settings.actions_per_turn], self.vocabulary.actions
         decisions = []
         for i, action in enumerate(actions):
             overrides = [o for o in turn.overrides if 0 < o.after <= i]
-            encoded = self.decision(tracked, actions[:i], action.context, overrides)
-            label = self.vocabulary.actions[action.name]
-            decisions.append(encoded._replace(action=label, weight=weight if action.learn else 0.0))
+            # An action that the model has no name for can't be chosen: nothing to learn from it.
+            learnt = weight if action.learn and action.name in known else 0.0
+            label = known[action.name]
+            decisions.append(
+                self.decision(tracked, actions[:i], action.context, overrides, label, learnt)
+            )
         if complete and self.settings.actions_per_turn > 1 and len(actions) == len(turn.actions):
-            learn = turn.user is not None or bool(actions)
+            learnt = weight if turn.user is not None or actions else 0.0
             overrides = [o for o in turn.overrides if o.after]
-            encoded = self.decision(tracked, actions, turn.closing_context, overrides)
-            decisions.append(encoded._replace(action=0, weight=weight if learn else 0.0))
+            decisions.append(
+                self.decision(tracked, actions, turn.closing_context, overrides, 0, learnt)
+            )
         return decisions
 
 
@@ -529,12 +535,17 @@ def goal_slot(label: str, slots: Container[str]) -> Optional[str]:
 
 def summary_features(summary: ResultSummary) -> np.ndarray:
     """`E_k`: unknown; none, one, 2-3, 4-10, more matches; some left, none left to offer. float32 `[SUMMARY_SIZE]`."""
+    return _summary_features(summary.matches, summary.remaining)
+
+
+@lru_cache(maxsize=65536)
+def _summary_features(matches: Optional[int], remaining: Optional[int]) -> np.ndarray:
     features = np.zeros(SUMMARY_SIZE, np.float32)
-    if summary.matches is None:
+    if matches is None:
         features[0] = 1.0
-        return features
-    bounds = (0, 1, 3, 10)
-    features[1 + sum(summary.matches > bound for bound in bounds)] = 1.0
-    remaining = summary.matches if summary.remaining is None else summary.remaining
-    features[6 if remaining > 0 else 7] = 1.0
+    else:
+        bounds = (0, 1, 3, 10)
+        features[1 + sum(matches > bound for bound in bounds)] = 1.0
+        features[6 if (matches if remaining is None else remaining) > 0 else 7] = 1.0
+    features.setflags(write=False)
     return features

@@ -87,8 +87,6 @@ class Settings:
     embeddings: Optional[str] = None
 
     def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise SettingsError(f"preset: {self.preset!r} is not one of {', '.join(PRESETS)}.")
         for field in fields(self):
             _check(field.name, getattr(self, field.name))
 
@@ -100,10 +98,9 @@ class Settings:
             SettingsError: for an unknown key, a wrong type or an impossible value.
         """
         preset = values.get("preset", "default")
-        if preset not in PRESETS:
-            raise SettingsError(f"preset: {preset!r} is not one of {', '.join(PRESETS)}.")
+        _check("preset", preset)
         known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
+        unknown = [name for name in values if name not in known]
         if unknown:
             raise SettingsError(
                 f"{unknown[0]}: no such setting; allowed: {', '.join(sorted(known))}."
@@ -183,7 +180,10 @@ def _check(name: str, value: Any) -> None:
     elif name in {"candidates", "context", "pipeline"}:
         if not isinstance(value, bool):
             raise SettingsError(f"{name}: {value!r} is not allowed; it has to be true or false.")
-    elif name in {"language", "preset"}:
+    elif name == "preset":
+        if not isinstance(value, str) or value not in PRESETS:
+            raise SettingsError(f"{name}: {value!r} is not one of {', '.join(PRESETS)}.")
+    elif name == "language":
         if not isinstance(value, str) or not value:
             raise SettingsError(f"{name}: {value!r} is not allowed; it has to be a text.")
     elif name == "embeddings" and not (value is None or isinstance(value, str)):

@@ -21,22 +21,16 @@ SUMMARY_SIZE = 8
 _MOST_NGRAMS = 24
 
 
-class Index:
+class Index(Dict[str, int]):
     """A list of names and their positions; unknown names map to `default`."""
 
     def __init__(self, names: Iterable[str], default: int = 0) -> None:
         self.names: Tuple[str, ...] = tuple(names)
         self.default = default
-        self._positions = {name: i for i, name in enumerate(self.names)}
+        super().__init__((name, i) for i, name in enumerate(self.names))
 
-    def __getitem__(self, name: str) -> int:
-        return self._positions.get(name, self.default)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._positions
-
-    def __len__(self) -> int:
-        return len(self.names)
+    def __missing__(self, name: str) -> int:
+        return self.default
 
 
 @dataclass(frozen=True)
@@ -133,6 +127,7 @@ class VocabularyBuilder:
         for turn in dialogue.turns:
             if turn.user is not None:
                 self.add_utterance(turn.user)
+            self.features.update(turn.closing_context)
             for action in turn.actions:
                 self.actions.add(action.name)
                 self.features.update(action.context)

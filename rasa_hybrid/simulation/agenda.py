@@ -6,7 +6,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from rasa_hybrid.dialogue import DONTCARE, DialogueAct, SystemAction, Utterance, normalise
+from rasa_hybrid.dialogue import DONTCARE, DialogueAct, Utterance, normalise
 from rasa_hybrid.simulation.goals import GoalSampler
 from rasa_hybrid.simulation.profiles import Profile
 from rasa_hybrid.simulation.surface import INFORMING
@@ -46,7 +46,7 @@ class AgendaUser:
 
         utterance = user.respond(())
         while utterance is not None:
-            utterance = user.respond(system(utterance))
+            utterance = user.respond(acts_of_the_system(utterance))
     """
 
     def __init__(
@@ -81,11 +81,10 @@ class AgendaUser:
         if rng.random() < profile.politeness:
             self._agenda.append(DialogueAct("greeting"))
 
-    def respond(self, actions: Sequence[SystemAction]) -> Optional[Utterance]:
-        """What the user says after the system's turn; None when it has left."""
+    def respond(self, system: Sequence[DialogueAct]) -> Optional[Utterance]:
+        """What the user says after the acts of the system's turn; None when it has left."""
         if self.finished:
             return None
-        system = [act for action in actions for act in action.acts]
         acts = self._answer(system) if self._begun else self._opening()
         self._begun = True
         if not acts:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
-
-from typing_extensions import Protocol
+from typing import Dict, List, Mapping, Optional, Protocol, Sequence, Tuple
 
 from rasa_hybrid.dialogue import Belief, Dialogue, Goal, ResultSummary, SystemAction, Utterance
 

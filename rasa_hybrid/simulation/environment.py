@@ -7,12 +7,12 @@ from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from rasa_hybrid.dialogue import NONE, Dialogue, Goal, Turn, Utterance, normalise
+from rasa_hybrid.dialogue import NONE, Dialogue, DialogueAct, Goal, Turn, Utterance, normalise
 from rasa_hybrid.simulation.agenda import AgendaUser
 from rasa_hybrid.simulation.agents import AgentTurn, DialogueAgent
+from rasa_hybrid.simulation.catalogue import Entity
 from rasa_hybrid.simulation.expert import Expert
-from rasa_hybrid.simulation.flow import slots_of
-from rasa_hybrid.simulation.flow import state_features
+from rasa_hybrid.simulation.flow import slots_of, state_features
 from rasa_hybrid.simulation.rewards import RewardedTurn
 from rasa_hybrid.simulation.side_effects import SideEffects
 from rasa_hybrid.simulation.simulator import Simulator
@@ -53,6 +53,7 @@ class _Conversation:
     expert: List[Tuple[str, ...]] = field(default_factory=list)
     advice: List[Tuple] = field(default_factory=list)
     understood: bool = False
+    standing: Optional[Entity] = None
 
 
 class Environment:
@@ -143,7 +144,12 @@ class Environment:
         talk.agent.append(answer)
         if talk.user.confirmed and any(act.act == "affirm" for act in utterance.acts):
             talk.understood = same_goal(answer.belief.goal(), talk.user.goal, self.simulator.slots)
-        talk.said = talk.user.respond(answer.actions)
+        talk.standing = answer.offered or talk.standing
+        goal, catalogue = answer.belief.goal(), self.simulator.catalogue
+        heard: List[DialogueAct] = []
+        for action in answer.actions:
+            heard += self.simulator.flow.heard(action, goal, talk.standing, catalogue)
+        talk.said = talk.user.respond(heard)
 
     def _decisions(self, i: int, answer: AgentTurn) -> Tuple[str, ...]:
         """What the expert would have done instead of each of the agent's decisions."""

@@ -130,11 +130,9 @@ class Expert:
             goal = self.hear(0, turn.user or Utterance(""))
             decisions = []
             for position in range(len(turn.actions) + 1):
-                slots = slots_of(
-                    turn.actions[min(position, len(turn.actions) - 1)].context
-                    if turn.actions
-                    else ()
-                )
+                here = position < len(turn.actions)
+                context = turn.actions[position].context if here else turn.closing_context
+                slots = slots_of(context)
                 decisions.append(self.next_action(0, turn.actions[:position], slots))
                 self.side_effects.record(0, slots, None)
             offered = self._recorded_offer(turn.actions)

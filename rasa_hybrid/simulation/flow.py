@@ -135,6 +135,32 @@ class SystemFlow:
             return (DialogueAct(_PLAIN_ROLES[role]),)
         return ()
 
+    def heard(
+        self,
+        done: SystemAction,
+        goal: Mapping[str, str],
+        offered: Optional[Entity],
+        catalogue: Catalogue,
+    ) -> Tuple[DialogueAct, ...]:
+        """What an action of any agent means to a user: its own values under the names of this module.
+
+        Args:
+            done: the action; agents may name its acts as they like, or leave them out.
+            goal: as the agent tracked it.
+            offered: the entity of the offer that stands, None if there is none.
+            catalogue: for the values that `select` names.
+        """
+        role = self.role(done.name)[0]
+        if not role:
+            return done.acts
+        if role in ("offer", "confirm"):
+            told = [act for act in done.acts if act.slot is not None and act.value is not None]
+            if told and all(act.act == role for act in told):
+                return tuple(told)
+            if told:
+                return tuple(DialogueAct(role, act.slot, act.value) for act in told)
+        return self.acts(done.name, goal, offered, catalogue)
+
 
 def state_features(slots: Mapping[str, str]) -> Tuple[str, ...]:
     """`SystemAction.context` for slots that influence the conversation, as the conversion from Rasa writes it."""

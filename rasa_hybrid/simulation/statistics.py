@@ -8,7 +8,7 @@ from typing import Any, Dict
 from rasa_hybrid.dialogue import Dialogue
 
 #: What other corpora call the acts of users.
-_SAME = {"CANT_UNDERSTAND": "repeat"}
+_SAME = {"cant_understand": "repeat"}
 _MOST_SLOTS = 5
 
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rasa_hybrid.dialogue import normalise, tokenize
@@ -145,6 +145,7 @@ def test_a_span_of_a_merged_token_covers_all_the_words_it_stands_for():
 
 
 @pytest.mark.parametrize("language", ["en", "de", "tr", "th", "ja"])
+@settings(deadline=None)
 @given(text=st.one_of(TEXTS, SPOKEN))
 def test_spans_always_index_the_original_text_in_order_and_without_overlap(language, text):
     end = 0
@@ -157,6 +158,7 @@ def test_spans_always_index_the_original_text_in_order_and_without_overlap(langu
         )
 
 
+@settings(deadline=None)
 @given(text=st.one_of(TEXTS, SPOKEN))
 def test_composed_and_decomposed_characters_are_equal(text):
     assert normalise(unicodedata.normalize("NFD", text)) == normalise(
@@ -164,11 +166,13 @@ def test_composed_and_decomposed_characters_are_equal(text):
     )
 
 
+@settings(deadline=None)
 @given(text=SPOKEN)
 def test_normalising_twice_changes_nothing(text):
     assert normalise(normalise(text)) == normalise(text)
 
 
+@settings(deadline=None)
 @given(text=st.one_of(TEXTS, SPOKEN))
 def test_letter_case_and_surrounding_blanks_do_not_matter(text):
     lowered = text.lower() if text.lower().upper() == text.upper() else text

@@ -126,8 +126,29 @@ def test_a_server_that_ends_is_reported_with_the_end_of_its_log(demo, log):
     ) as caught:
         demo.wait_until_ready("the server", running, lambda: False, log, seconds=30)
     assert "the server ended with status 3" in str(caught.value)
-    assert f"The end of {log}" in str(caught.value)
+    assert f"From {log}" in str(caught.value)
     assert "port is taken" in str(caught.value)
+
+
+@pytest.mark.process
+def test_a_server_without_a_model_is_reported_with_the_cause(demo, log):
+    program = (
+        "import http.server, sys\n"
+        "print('CheckpointError: the weights are damaged')\n"
+        "print('\\n'.join(['a line of a traceback'] * 40), flush=True)\n"
+        "class Refuses(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self): self.send_error(409, 'No agent loaded')\n"
+        "http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), Refuses).serve_forever()\n"
+    )
+    (port,) = demo.free_ports(1)
+    url = f"http://127.0.0.1:{port}/status"
+    command = [sys.executable, "-c", program, str(port)]
+    with demo.process("the server", command, log) as running, pytest.raises(
+        demo.DemoError
+    ) as caught:
+        demo.wait_until_ready("the server", running, lambda: demo.answers(url), log, seconds=30)
+    assert "the server says HTTP Error 409: No agent loaded" in str(caught.value)
+    assert "CheckpointError: the weights are damaged" in str(caught.value)
 
 
 @pytest.mark.process

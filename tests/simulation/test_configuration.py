@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,11 @@ def test_only_the_named_profiles_are_drawn(restaurant_project):
 def test_every_profile_parameter_is_documented():
     assert all(help for *_, help in Profile.parameters())
     assert all(low <= default <= high for _, default, low, high, _ in Profile.parameters())
+
+
+def test_documentation_tells_every_parameter_with_its_default():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "simulator.md").read_text(
+        encoding="utf-8"
+    )
+    for name, default, _, _, help in Profile.parameters():
+        assert f"| `{name}` | {default:g} | {help} |" in page

@@ -190,6 +190,22 @@ def test_offers_that_do_not_fit_are_refused_and_corrected(movies):
             )
 
 
+def test_user_understands_an_agent_that_names_its_acts_otherwise(movies):
+    def renamed(turn_, slots):
+        acts = lambda action: tuple(  # noqa: E731
+            replace(a, act="tell") for a in action.acts if action.name == "utter_offer"
+        )
+        return replace(
+            turn_, actions=tuple(SystemAction(a.name, acts(a), a.context) for a in turn_.actions)
+        )
+
+    usual = rollouts(movies, 40)
+    other = rollouts(movies, 40, agent=lambda effects: Wrapped(movies, effects, renamed))
+    assert [[t.user for t in r.dialogue.turns] for r in other] == [
+        [t.user for t in r.dialogue.turns] for r in usual
+    ]
+
+
 def test_reward_is_15_for_success_0_for_failure_and_minus_1_a_turn(played):
     for rollout in played:
         assert len(rollout.rewards) == len(rollout.dialogue.turns)

@@ -1,0 +1,146 @@
+"""The experiment behind `rasa-hybrid track`: train on one file, choose by the second, score on the third, seed by seed.
+
+The test dialogues are read for scoring only: neither values, nor words, nor noise come from them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+import numpy as np
+
+from rasa_hybrid.corpora import read_dstc2, read_m2m
+from rasa_hybrid.corpora.noise import RecogniserNoise
+from rasa_hybrid.dialogue import Dialogue
+from rasa_hybrid.evaluation.tracking import TrackingScore, score_tracking, summarise
+from rasa_hybrid.learning.tracking import TrackingPlan, track, train_tracker
+from rasa_hybrid.model.acting import ActingModel
+
+#: Seed of the recogniser that mishears the test dialogues.
+_HEARING = 20
+#: Readers by the names that `--dataset` takes.
+DATASETS = ("dstc2", "m2m")
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The dialogues of a corpus: to learn from, to choose by, to score on."""
+
+    train: Sequence[Dialogue]
+    dev: Sequence[Dialogue]
+    test: Sequence[Dialogue]
+
+
+def read_dataset(dataset: str, path: str, words: str = "recognised") -> List[Dialogue]:
+    """The labelled dialogues of a file.
+
+    Args:
+        dataset: one of `DATASETS`.
+        path: as the reader takes it.
+        words: of DSTC2 in its original layout, `recognised` or `transcribed`.
+
+    Raises:
+        CorpusError: if the file is no such corpus; names file and dialogue.
+    """
+    return read_dstc2(path, words) if dataset == "dstc2" else read_m2m(path)
+
+
+def goal_slots(dialogues: Sequence[Dialogue]) -> List[str]:
+    """The slots that the labels of the dialogues name."""
+    return sorted({s for d in dialogues for turn in d.turns for s in turn.goal or ()})
+
+
+def misheard(
+    dialogues: Sequence[Dialogue], train: Sequence[Dialogue], rate: float, seed: int = _HEARING
+) -> List[Dialogue]:
+    """The dialogues as a simulated recogniser of this word error rate delivers them.
+
+    Args:
+        dialogues: with transcripts; their words can be heard, too.
+        train: whose words can be heard.
+        rate: word error rate.
+        seed: of the errors.
+    """
+    noise = RecogniserNoise.from_dialogues([*train, *dialogues], rate)
+    rng = np.random.default_rng(seed)
+    return [noise.corrupt_dialogue(dialogue, rng) for dialogue in dialogues]
+
+
+def run_tracking(
+    plan: TrackingPlan,
+    splits: Splits,
+    seeds: Sequence[int],
+    report: Callable[[str], None] = lambda line: None,
+    finished: Optional[Callable[[int, ActingModel], None]] = None,
+) -> Dict[str, Any]:
+    """Trains and scores one tracker a seed.
+
+    Args:
+        plan: how to train.
+        splits: the dialogues.
+        seeds: one run each.
+        report: called with a line about every epoch.
+        finished: called with every seed and its tracker.
+
+    Returns:
+        What `evaluation.tracking.summarise` returns, with `reliability` (bins of the joint goal's confidence, all seeds
+        together), `seconds_per_seed` and `milliseconds_per_turn`.
+    """
+    slots = goal_slots(splits.train)
+    scores: List[TrackingScore] = []
+    training_seconds: List[float] = []
+    tracking_seconds = 0.0
+    for seed in seeds:
+        started = time.perf_counter()
+
+        def told(result: Any, accuracy: Optional[float], seed: int = seed) -> None:
+            chosen = "" if accuracy is None else f", dev joint {accuracy:.4f}"
+            report(
+                f"seed {seed}, epoch {result.epoch}: loss {result.belief_loss:.3f}, "
+                f"joint {result.joint_goal_accuracy:.4f}{chosen}"
+            )
+
+        model = train_tracker(plan, splits.train, splits.dev, seed, told)
+        trained = time.perf_counter()
+        scores.append(score_tracking(track(model, splits.test), slots))
+        tracking_seconds += time.perf_counter() - trained
+        training_seconds.append(round(trained - started, 1))
+        report(f"seed {seed}: joint goal accuracy {scores[-1].joint.rate:.4f}")
+        if finished:
+            finished(seed, model)
+    turns = sum(score.turns for score in scores)
+    return {
+        **summarise(scores),
+        "reliability": _reliability(scores),
+        "seconds_per_seed": training_seconds,
+        "milliseconds_per_turn": round(1000 * tracking_seconds / turns, 3),
+    }
+
+
+def save_trackers(directory: str) -> Callable[[int, ActingModel], None]:
+    """What writes each seed's tracker into a directory of its own below `directory`."""
+    from rasa_hybrid.model import checkpoint
+
+    def save(seed: int, model: ActingModel) -> None:
+        checkpoint.save(Path(directory) / f"seed-{seed}", model.encoder, model.weights)
+
+    return save
+
+
+def _reliability(scores: Sequence[TrackingScore]) -> List[Dict[str, float]]:
+    rows = []
+    for bins in zip(*(score.joint_calibration.bins for score in scores)):
+        count = sum(b.count for b in bins)
+        rows.append(
+            {
+                "from": bins[0].lower,
+                "to": bins[0].upper,
+                "turns": count,
+                "confidence": sum(b.count * b.confidence for b in bins) / max(count, 1),
+                "accuracy": sum(b.count * b.accuracy for b in bins) / max(count, 1),
+            }
+        )
+    return rows

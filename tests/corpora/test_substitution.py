@@ -1,0 +1,67 @@
+import numpy as np
+
+from rasa_hybrid.corpora.substitution import ValueSubstitution, open_ended
+from rasa_hybrid.dialogue import Dialogue, DialogueAct, Entity, SystemAction, Turn, Utterance
+
+FILMS = [
+    f"{a} {b}"
+    for a in ("red", "blue", "green", "last")
+    for b in ("moon", "river", "queen", "train")
+]
+
+
+def talk(film, number="1"):
+    text = f"two for {film} please"
+    user = Utterance(text, entities=(Entity("film", film, 8, 8 + len(film)),))
+    offer = SystemAction(
+        "offer", (DialogueAct("confirm", "film", film), DialogueAct("request", "time"))
+    )
+    yes = Utterance(f"yes {film} at 6 pm", entities=(Entity("film", film, 4, 4 + len(film)),))
+    return Dialogue(
+        "d",
+        (
+            Turn(user, goal={"film": film}, actions=(offer,)),
+            Turn(yes, goal={"film": film, "time": "6 pm"}),
+        ),
+        goal={"film": film},
+    )
+
+
+CORPUS = [talk(film) for film in FILMS]
+
+
+def test_slots_with_many_names_are_open_ended():
+    assert set(open_ended(CORPUS)) == {"film"}
+    assert open_ended(CORPUS[:3]) == {}
+
+
+def test_value_is_replaced_in_words_acts_and_goals_alike():
+    copy = ValueSubstitution(CORPUS, {"film": ["the whale"]}).substitute(
+        CORPUS[0], np.random.default_rng(0)
+    )
+    first, second = copy.turns
+    assert first.user.text == "two for the whale please"
+    assert second.user.text == "yes the whale at 6 pm"
+    assert (
+        second.user.text[second.user.entities[0].start : second.user.entities[0].end] == "the whale"
+    )
+    assert first.actions[0].acts == (
+        DialogueAct("confirm", "film", "the whale"),
+        DialogueAct("request", "time"),
+    )
+    assert [turn.goal["film"] for turn in copy.turns] == ["the whale"] * 2
+    assert second.goal["time"] == "6 pm"
+    assert copy.goal == {"film": "the whale"}
+
+
+def test_values_are_made_up_without_a_catalogue_and_a_seed_repeats_them():
+    substitution = ValueSubstitution(CORPUS)
+    copies = [substitution.substitute(CORPUS[0], np.random.default_rng(3)) for _ in range(2)]
+    assert copies[0] == copies[1]
+    film = copies[0].goal["film"]
+    assert film not in FILMS and film in copies[0].turns[0].user.text
+
+
+def test_value_that_nobody_says_stays():
+    silent = Dialogue("d", (Turn(Utterance("that one"), goal={"film": "red moon"}),))
+    assert ValueSubstitution(CORPUS).substitute(silent, np.random.default_rng(0)) is silent

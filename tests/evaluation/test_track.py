@@ -1,0 +1,205 @@
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from rasa_hybrid.cli import main
+from rasa_hybrid.corpora import read_m2m
+from rasa_hybrid.evaluation.track import misheard
+from rasa_hybrid.learning.tracking import (
+    TrackingPlan,
+    track,
+    tracking_encoder,
+    tracking_settings,
+    training_copies,
+)
+from rasa_hybrid.model.acting import ActingModel
+from rasa_hybrid.model.network import initial_weights
+from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
+
+SMALL = {
+    "embedding_size": 12,
+    "utterance_lstm_size": 8,
+    "dialogue_lstm_size": 8,
+    "act_embedding_size": 4,
+    "belief_hidden_size": 8,
+    "subword_buckets": 50,
+    "least_steps": 2,
+    "epochs": 2,
+}
+
+
+def utterance(text, **slots):
+    tokens = text.split()
+    spans = []
+    for slot, value in slots.items():
+        words = value.split()
+        start = next(i for i in range(len(tokens)) if tokens[i : i + len(words)] == words)
+        spans.append({"slot": slot, "start": start, "exclusive_end": start + len(words)})
+    return {"text": text, "tokens": tokens, "slots": spans}
+
+
+def booking(number, movie, date):
+    first = {"movie": movie}
+    both = {**first, "date": date}
+    return {
+        "dialogue_id": f"d{number}",
+        "turns": [
+            {
+                "user_utterance": utterance(f"tickets for {movie}", movie=movie),
+                "dialogue_state": [{"slot": s, "value": v} for s, v in first.items()],
+            },
+            {
+                "system_acts": [{"type": "REQUEST", "slot": "date"}],
+                "system_utterance": utterance("when ?"),
+                "user_utterance": utterance(f"on {date}", date=date),
+                "dialogue_state": [{"slot": s, "value": v} for s, v in both.items()],
+            },
+        ],
+    }
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Paths of a training, development and test file in the format of M2M."""
+    films = ["sully", "trolls", "the red sea", "arrival"]
+    paths = []
+    for name, shown in (("train", films[:2]), ("dev", films[2:3]), ("test", films[3:])):
+        path = tmp_path / f"{name}.json"
+        dialogues = [
+            booking(f"{i}-{date}", film, date)
+            for i, film in enumerate(shown)
+            for date in ("friday", "saturday")
+        ]
+        path.write_text(json.dumps(dialogues))
+        paths.append(str(path))
+    return paths
+
+
+def call(files, *options):
+    train, dev, test = files
+    chosen = [f"--set={name}={value}" for name, value in SMALL.items()]
+    return CliRunner(mix_stderr=False).invoke(
+        main,
+        ["track", "--dataset", "m2m", "--train", train, "--dev", dev, "--test", test]
+        + [*chosen, *options],
+    )
+
+
+def test_track_prints_one_json_object_with_the_promised_figures(files):
+    result = call(files, "--seeds", "2", "--json")
+    assert result.exit_code == 0, result.stderr
+    figures = json.loads(result.stdout)
+    assert (figures["dataset"], figures["preset"], figures["seeds"]) == ("m2m", "default", 2)
+    assert figures["turns"] == 4
+    assert len(figures["joint_goal_accuracy"]["per_seed"]) == 2
+    assert set(figures["slot_accuracy"]) == {"movie", "date"}
+    assert {"schedule2", "expected_calibration_error", "seconds_per_seed"} <= set(figures)
+    assert "epoch 2" in result.stderr
+
+
+def test_same_seed_gives_the_same_figures(files):
+    first, second = (json.loads(call(files, "--seeds", "1", "--json").stdout) for _ in range(2))
+    for changing in ("seconds_per_seed", "milliseconds_per_turn"):
+        first.pop(changing), second.pop(changing)
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--preset", "liu2018"],
+        ["--no-candidates"],
+        ["--no-noise", "--no-synonyms", "--no-substitution", "--no-spans"],
+        ["--mishear", "0.3"],
+    ],
+)
+def test_every_ablation_runs(files, options):
+    result = call(files, "--seeds", "1", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "joint goal accuracy" in result.stdout
+
+
+def test_values_come_from_training_labels_and_the_given_file_only(files, tmp_path):
+    listed = tmp_path / "films.json"
+    listed.write_text(json.dumps({"movie": ["moonlight"]}))
+    result = call(
+        files, "--seeds", "1", "--candidates", str(listed), "--save", str(tmp_path / "trackers")
+    )
+    assert result.exit_code == 0, result.stderr
+    model = json.loads((tmp_path / "trackers" / "seed-0" / "model.json").read_text())
+    assert set(model["ontology"]["movie"]["values"]) == {"sully", "trolls", "moonlight"}
+
+
+@pytest.mark.parametrize(
+    "options, complaint",
+    [
+        (["--set", "dropout=2"], "dropout"),
+        (["--set", "dropout"], "NAME=VALUE"),
+        (["--candidates", __file__], "test_track.py"),
+    ],
+)
+def test_wrong_option_is_an_error_that_names_it(files, options, complaint):
+    result = call(files, *options)
+    assert result.exit_code != 0
+    assert complaint in result.stderr
+
+
+def test_broken_file_is_an_error_that_names_it(files, tmp_path):
+    broken = tmp_path / "broken.json"
+    broken.write_text("[{")
+    result = call([files[0], files[1], str(broken)])
+    assert result.exit_code == 1
+    assert "broken.json" in result.stderr
+
+
+def model_of(files, **plan):
+    dialogues = read_m2m(files[0])
+    encoder, _ = tracking_encoder(TrackingPlan(tracking_settings(**SMALL), **plan), dialogues)
+    shapes = parameter_shapes(encoder.settings, sizes_of(encoder.vocabulary, encoder.ontology))
+    return ActingModel(encoder, initial_weights(shapes, 0))
+
+
+def test_labels_and_entities_of_the_scored_dialogues_are_not_read(files):
+    model = model_of(files)
+    labelled = read_m2m(files[2])
+    bare = [
+        type(d)(d.id, tuple(type(t)(_bare(t.user), actions=t.actions) for t in d.turns))
+        for d in labelled
+    ]
+    seen = [beliefs for _, beliefs in track(model, labelled)]
+    assert seen == [beliefs for _, beliefs in track(model, bare)]
+
+
+def _bare(user):
+    return user and type(user)(user.text)
+
+
+def test_unseen_film_can_be_a_value_only_where_spans_are_allowed(files):
+    assert {v.kind for v in model_of(files).encoder.ontology.values.values()} == {"open"}
+    assert {v.kind for v in model_of(files, spans=False).encoder.ontology.values.values()} == {
+        "list"
+    }
+
+
+def test_copies_have_names_of_their_own_and_keep_the_originals(files):
+    dialogues = read_m2m(files[0])
+    copies = training_copies(TrackingPlan(tracking_settings(**SMALL)), dialogues, {}, 0)
+    assert len({copy.id for copy in copies}) == len(copies)
+    assert [copy.id for copy in copies[: len(dialogues)]] == [d.id for d in dialogues]
+
+
+def test_misheard_dialogues_keep_their_labels(files):
+    dialogues = read_m2m(files[0])
+    heard = misheard(dialogues, dialogues, 0.5)
+    assert [[t.goal for t in d.turns] for d in heard] == [
+        [t.goal for t in d.turns] for d in dialogues
+    ]
+    assert any(
+        a.user.text != b.user.text
+        for d, h in zip(dialogues, heard)
+        for a, b in zip(d.turns, h.turns)
+        if a.user is not None
+    )
+    assert np.all([len(d.turns) == len(h.turns) for d, h in zip(dialogues, heard)])

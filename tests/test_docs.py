@@ -1,0 +1,305 @@
+"""What the documentation says is so: defaults, links, configurations, snippets, command lines, messages."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from xml.etree import ElementTree
+
+import click
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(DOCS.rglob("*.md")),
+]
+_FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.M | re.S)
+_LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
+_COMMAND = re.compile(r"^\s*(?:\$ )?(rasa-hybrid (?:[^\\\n]|\\\n|\\[^\n])*)$", re.M)
+
+
+class Snippet(NamedTuple):
+    """A fenced block; `line` is where it begins."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def _snippets(language: str) -> List[Snippet]:
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in _FENCE.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Snippet(page, line, match.group(2), textwrap.dedent(match.group(3))))
+    return [snippet for snippet in found if snippet.language == language]
+
+
+def _tables(page: Path) -> Iterator[Tuple[List[str], List[List[str]]]]:
+    """Header and rows of every table of a page, cells without the marks of code."""
+    rows: List[List[str]] = []
+    for line in [*page.read_text(encoding="utf-8").splitlines(), ""]:
+        if line.startswith("|"):
+            rows.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif rows:
+            yield rows[0], rows[2:]
+            rows = []
+
+
+def _defaults(page: str) -> List[Dict[str, Any]]:
+    """Name to default of every table of parameters; a parameter that has to be set is left out."""
+    tables = []
+    for header, rows in _tables(DOCS / "components" / page):
+        if header == ["name", "default", "description"]:
+            assert all(row[2] for row in rows), "every parameter needs a description"
+            tables.append({_code(row[0]): yaml.safe_load(_code(row[1])) for row in rows if row[1]})
+    return tables
+
+
+def _code(cell: str) -> str:
+    assert not cell or cell.startswith("`") and cell.endswith("`"), cell
+    return cell[1:-1]
+
+
+def test_every_setting_of_the_policy_is_documented_with_its_default():
+    from rasa_hybrid import HybridPolicy
+
+    [documented] = _defaults("policy.md")
+    assert documented == HybridPolicy.get_default_config()
+    assert list(documented) == list(HybridPolicy.get_default_config())
+
+
+def test_every_setting_of_the_nlu_component_is_documented_with_its_default():
+    from rasa_hybrid import HybridNLU
+
+    [documented] = _defaults("nlu.md")
+    assert documented == HybridNLU.get_default_config()
+
+
+def test_every_setting_of_the_presets_is_documented():
+    from rasa_hybrid.model.settings import PRESETS, Settings
+
+    [rows] = [
+        rows for header, rows in _tables(DOCS / "components" / "policy.md") if "`liu2018`" in header
+    ]
+    documented = {_code(row[0]): [yaml.safe_load(_code(cell)) for cell in row[1:]] for row in rows}
+    default = Settings.from_mapping({"preset": "default"})
+    assert documented == {
+        name: [getattr(default, name), value] for name, value in PRESETS["liu2018"].items()
+    }
+
+
+def test_every_setting_of_the_knowledge_bases_is_documented_with_its_default():
+    from rasa_hybrid.knowledge import configuration
+    from rasa_hybrid.knowledge.guard import GUARD_DEFAULTS
+
+    every_type, _, _ = _defaults("knowledge-base.md")
+    assert every_type == GUARD_DEFAULTS
+    tables = [
+        {_code(row[0]) for row in rows}
+        for header, rows in _tables(DOCS / "components" / "knowledge-base.md")
+        if header == ["name", "default", "description"]
+    ]
+    for documented, kind in zip(tables[1:], ("memory", "sql")):
+        required, optional, _ = configuration._TYPES[kind]
+        assert documented == {*required, *optional}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_pages_and_headings_that_exist(page):
+    broken = []
+    for target in _LINK.findall(_without_code(page.read_text(encoding="utf-8"))):
+        if re.match(r"\w+:", target):
+            continue
+        path, _, heading = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        if not linked.exists() or (heading and heading not in _headings(linked)):
+            broken.append(target)
+    assert not broken
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"`[^`\n]*`", "", _FENCE.sub("", text))
+
+
+def _headings(page: Path) -> List[str]:
+    """Anchors of a page, as mkdocs makes them."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    return [
+        re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles
+    ]
+
+
+def test_every_page_is_in_the_navigation():
+    loader = type("Loader", (yaml.SafeLoader,), {})
+    navigation = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader=loader)["nav"]
+    listed = [path for path in _leaves(navigation)]
+    assert sorted(listed) == sorted(
+        page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")
+    )
+
+
+def _leaves(node: Any) -> Iterator[str]:
+    if isinstance(node, str):
+        yield node
+    for child in (
+        node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    ):
+        yield from _leaves(child)
+
+
+def test_pictures_are_well_formed_and_small():
+    pictures = sorted((DOCS / "images").glob("*"))
+    assert pictures
+    for picture in pictures:
+        ElementTree.parse(picture)
+        assert picture.stat().st_size < 20_000
+
+
+@pytest.mark.parametrize("snippet", _snippets("yaml"), ids=str)
+def test_yaml_snippets_are_what_our_components_and_rasa_read(snippet):
+    content = yaml.safe_load(snippet.text)
+    if not isinstance(content, dict):
+        return
+    for policy in content.get("policies") or ():
+        if policy["name"] == "rasa_hybrid.HybridPolicy":
+            _check_policy(policy, content)
+    for component in content.get("pipeline") or ():
+        if component["name"] == "rasa_hybrid.HybridNLU":
+            from rasa_hybrid import HybridNLU
+
+            assert set(component) <= {"name", *HybridNLU.get_default_config()}
+    if "version" in content:
+        _check_data(snippet.text, content)
+
+
+def _check_policy(policy: Dict[str, Any], content: Dict[str, Any]) -> None:
+    from rasa_hybrid.components.configuration import check_configuration
+    from rasa_hybrid.knowledge import configuration
+    from rasa_hybrid.knowledge.guard import GUARD_DEFAULTS
+
+    config = {key: value for key, value in policy.items() if key != "name"}
+    check_configuration(config, content.get("language"))
+    settings = dict(config.get("knowledge_base") or {})
+    if settings.pop("type", None) in configuration._TYPES:
+        kind = config["knowledge_base"]["type"]
+        own = {key: value for key, value in settings.items() if key not in GUARD_DEFAULTS}
+        configuration._check_keys(kind, own, *configuration._TYPES[kind][:2])
+
+
+def _check_data(text: str, content: Dict[str, Any]) -> None:
+    from rasa.shared.core.domain import Domain
+    from rasa.shared.core.training_data.story_reader.yaml_story_reader import YAMLStoryReader
+
+    if "slots" in content:
+        assert not Domain.from_yaml(text).is_empty()
+    if "stories" in content:
+        assert YAMLStoryReader().read_from_string(text)
+
+
+@pytest.mark.parametrize("snippet", _snippets("python"), ids=str)
+def test_python_snippets_compile(snippet):
+    compile(snippet.text, str(snippet), "exec")
+
+
+@pytest.mark.parametrize("snippet", _snippets("json"), ids=str)
+def test_json_snippets_are_dialogues(snippet):
+    import json
+
+    from rasa_hybrid.corpora.jsonl import dialogue_from_json
+
+    assert dialogue_from_json(json.loads(snippet.text)).turns
+
+
+def _commands() -> List[Tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in _COMMAND.finditer(text):
+            line = text.count("\n", 0, match.start(1)) + 1
+            command = re.sub(r"\\\n", " ", match.group(1))
+            found.append((f"{page.relative_to(ROOT)}:{line}", command))
+    return found
+
+
+@pytest.mark.parametrize("place, command", _commands())
+def test_command_lines_have_options_that_exist_and_values_that_are_allowed(place, command):
+    from rasa_hybrid.cli import main
+
+    _, name, *arguments = shlex.split(command, comments=True)
+    subcommand = main.commands[name]
+    context = click.Context(subcommand, info_name=name)
+    values, left, _ = subcommand.make_parser(context).parse_args(list(arguments))
+    assert not left
+    for parameter in subcommand.params:
+        given = values.get(parameter.name)
+        if given is None:
+            assert not parameter.required, f"{place}: {parameter.name} is missing"
+        elif not isinstance(parameter.type, click.Path):
+            parameter.type_cast_value(context, given)
+
+
+def test_make_targets_in_the_documentation_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for page in PAGES:
+        named = re.findall(r"(?:^ {4}|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.M)
+        assert set(named) <= targets, page
+
+
+def test_messages_in_the_questions_are_those_that_the_code_says():
+    said = "\0".join(
+        node.value.replace("`", "")
+        for module in (ROOT / "rasa_hybrid").rglob("*.py")
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    [messages] = [
+        [row[0] for row in rows]
+        for header, rows in _tables(DOCS / "faq.md")
+        if header[0] == "message"
+    ]
+    for message in messages:
+        for part in re.split(r"'?\.\.\.'?", _code(message)):
+            words = part.strip(" :;,'\"().")
+            for piece in re.split(r"\s*[:()]\s*", words):
+                # What stands between placeholders is one text in the code, but for values of the example.
+                if len(piece.split()) > 2 and not re.search(r"\d", piece):
+                    assert piece in said, message
+
+
+@pytest.mark.process
+def test_the_site_builds_without_a_warning(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "--strict",
+            "--quiet",
+            "--site-dir",
+            str(tmp_path / "site"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

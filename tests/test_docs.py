@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shlex
 import subprocess
@@ -73,7 +74,7 @@ def _defaults(page: str) -> List[Dict[str, Any]]:
 
 
 def _code(cell: str) -> str:
-    assert not cell or cell.startswith("`") and cell.endswith("`"), cell
+    assert not cell or (cell.startswith("`") and cell.endswith("`")), cell
     return cell[1:-1]
 
 
@@ -106,11 +107,16 @@ def test_every_setting_of_the_presets_is_documented():
 
 
 def test_every_setting_of_the_knowledge_bases_is_documented_with_its_default():
-    from rasa_hybrid.knowledge import configuration
+    from rasa_hybrid.knowledge import InMemoryKnowledgeBase, SqlKnowledgeBase, configuration
     from rasa_hybrid.knowledge.guard import GUARD_DEFAULTS
 
-    every_type, _, _ = _defaults("knowledge-base.md")
+    every_type, *own = _defaults("knowledge-base.md")
     assert every_type == GUARD_DEFAULTS
+    for defaults, builder in zip(own, (InMemoryKnowledgeBase.from_file, SqlKnowledgeBase)):
+        arguments = inspect.signature(builder).parameters
+        for name in set(defaults) & set(arguments):
+            assert not defaults[name]
+            assert not arguments[name].default or arguments[name].default is inspect.Parameter.empty
     tables = [
         {_code(row[0]) for row in rows}
         for header, rows in _tables(DOCS / "components" / "knowledge-base.md")
@@ -148,10 +154,8 @@ def _headings(page: Path) -> List[str]:
 
 
 def test_every_page_is_in_the_navigation():
-    loader = type("Loader", (yaml.SafeLoader,), {})
-    navigation = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader=loader)["nav"]
-    listed = [path for path in _leaves(navigation)]
-    assert sorted(listed) == sorted(
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    assert sorted(_leaves(navigation)) == sorted(
         page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")
     )
 

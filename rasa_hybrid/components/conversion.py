@@ -59,14 +59,20 @@ MODEL, KNOWLEDGE_BASE, TEACHER = "model", "knowledge_base", "teacher"
 _PLACEHOLDER = re.compile(r"{\s*(\w+)\s*}")
 
 
-def domain_facts(domain: Domain, offer_slots: Optional[Mapping[str, str]] = None) -> DomainFacts:
+def domain_facts(
+    domain: Domain,
+    offer_slots: Optional[Mapping[str, str]] = None,
+    responses: Optional[Mapping[str, Any]] = None,
+) -> DomainFacts:
     """The facts of a domain.
 
     Args:
         domain: of the project.
         offer_slots: slots that hold a property of the offered entity, and of which goal slot.
+        responses: of the domain; in training Rasa hands over a domain without them.
     """
     offer_slots = offer_slots or {}
+    responses = domain.responses if responses is None else responses
     slots = {}
     for slot in domain.slots:
         mappings = slot.mappings or []
@@ -82,10 +88,10 @@ def domain_facts(domain: Domain, offer_slots: Optional[Mapping[str, str]] = None
     names = [name for name in slots if name not in offer_slots]
     actions = {}
     for action in domain.action_names_or_texts:
-        said = _placeholders(domain.responses.get(action, ()))
+        said = _placeholders(responses.get(action) or ())
         pairs: Dict[str, Optional[str]] = dict.fromkeys(_mentioned(action, names))
         for source in said:
-            if source in slots:
+            if source in slots and offer_slots.get(source, source) in slots:
                 pairs[offer_slots.get(source, source)] = source
         actions[action] = (act_type(action, pairs), tuple(sorted(pairs.items())))
     forms = {name: tuple(form.get("required_slots", ())) for name, form in domain.forms.items()}

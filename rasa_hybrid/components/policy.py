@@ -18,6 +18,7 @@ from rasa.engine.graph import ExecutionContext
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
+from rasa.graph_components.providers.responses_provider import Responses
 from rasa.nlu.classifiers.classifier import IntentClassifier
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import Event, SlotSet
@@ -127,6 +128,7 @@ class HybridPolicy(Policy):
         self,
         training_trackers: List[TrackerWithCachedStates],
         domain: Domain,
+        responses: Responses,
         training_data: Optional[TrainingData] = None,
         **kwargs: Any,
     ) -> Resource:
@@ -135,6 +137,7 @@ class HybridPolicy(Policy):
         Args:
             training_trackers: of stories and rules.
             domain: of the project.
+            responses: of the domain; the slots in them tell what an action says to the user.
             training_data: NLU examples; None in `rasa train core`.
             **kwargs: of other components.
 
@@ -146,7 +149,7 @@ class HybridPolicy(Policy):
 
         configuration = self.configuration
         check_domain(configuration, domain)
-        facts = domain_facts(domain, configuration.offer_slots)
+        facts = domain_facts(domain, configuration.offer_slots, responses.data)
         trackers = [
             t
             for t in training_trackers

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 
-from rasa_hybrid.dialogue.acts import NONE, Dialogue, DialogueAct, Turn
+from rasa_hybrid.dialogue.acts import NONE, Dialogue, DialogueAct
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,27 @@ class DomainFacts:
         return tuple([*features, f"loop:{loop}"] if loop else features)
 
     def harmonise(self, dialogue: Dialogue) -> Dialogue:
-        """A corpus dialogue whose acts are named as the domain's are, so that both teach the same thing."""
-        return replace(dialogue, turns=tuple(self._harmonise_turn(turn) for turn in dialogue.turns))
+        """A corpus dialogue whose actions say what they say in the domain, so that both teach the same thing.
 
-    def _harmonise_turn(self, turn: Turn) -> Turn:
-        actions = []
-        for action in turn.actions:
-            if action.name in self.actions:
-                act = self.actions[action.name][0]
-                said = tuple(DialogueAct(act, a.slot, a.value) for a in action.acts if a.slot)
-                action = replace(action, acts=said or (DialogueAct(act),))
-            actions.append(action)
-        return replace(turn, actions=tuple(actions))
+        Values of slots that only an offer fills are those that the corpus's own acts name.
+        """
+        values: Dict[str, Any] = {name: facts.initial for name, facts in self.slots.items()}
+        labelled = {slot for turn in dialogue.turns for slot in turn.goal or {}}
+        turns = []
+        for turn in dialogue.turns:
+            if turn.goal is not None:
+                values.update({slot: turn.goal.get(slot) for slot in labelled})
+            actions = []
+            for action in turn.actions:
+                if action.name in self.actions:
+                    told = {act.slot: act.value for act in action.acts if act.value is not None}
+                    for slot, source in self.actions[action.name][1]:
+                        if source is not None and source != slot and slot in told:
+                            values[source] = told[slot]
+                    action = replace(action, acts=self.acts(action.name, values))
+                actions.append(action)
+            turns.append(replace(turn, actions=tuple(actions)))
+        return replace(dialogue, turns=tuple(turns))
 
     def to_dict(self) -> Dict[str, Any]:
         """JSON-able form."""

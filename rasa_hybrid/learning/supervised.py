@@ -18,6 +18,7 @@ from rasa_hybrid.dialogue import Dialogue, Utterance
 from rasa_hybrid.model.batching import Batch, collate
 from rasa_hybrid.model.encoding import (
     _CONFLICT,
+    _ENTITY,
     _PART,
     _SHARING,
     _WHOLE,
@@ -122,6 +123,7 @@ class SupervisedTrainer:
         dialogues: Sequence[Dialogue],
         utterances: Sequence[Utterance] = (),
         progress: Optional[Progress] = None,
+        fresh: Optional[Callable[[int], Sequence[Dialogue]]] = None,
     ) -> List[EpochResult]:
         """Minimises the loss for `settings.epochs` epochs, or until the validation loss stops falling.
 
@@ -129,6 +131,7 @@ class SupervisedTrainer:
             dialogues: labelled dialogues.
             utterances: NLU examples for the intent and entity heads.
             progress: called after every epoch.
+            fresh: further dialogues of an epoch, which are made for it alone.
 
         Returns:
             The figures of every epoch.
@@ -148,7 +151,8 @@ class SupervisedTrainer:
         best: Tuple[float, Dict[str, np.ndarray]] = (np.inf, {})
         since = 0
         for epoch in range(1, self.epochs(len(encoded), len(examples)) + 1):
-            result = self._epoch(epoch, encoded, examples, rng)
+            made = [self.encoder.dialogue(dialogue) for dialogue in fresh(epoch)] if fresh else []
+            result = self._epoch(epoch, encoded + made, examples, rng)
             if held_out:
                 result = replace(result, validation_loss=self._validation_loss(held_out))
             results.append(result)
@@ -235,13 +239,15 @@ class SupervisedTrainer:
         draw, rate = rng.random(), self.settings.modality_dropout
         if draw < rate:
             said = {_WHOLE, _PART, _SHARING, _CONFLICT}
-            features = [row for row in turn.cell_features if row[2] not in said]
+            features = {at: x for at, x in turn.cell_features.items() if at[2] not in said}
             return replace(
                 turn, utterances=[], utterance_weights=[], matches=[], cell_features=features
             )
         if draw < 2 * rate or not self.settings.pipeline:
             return replace(
-                turn, features=[], cell_features=[row for row in turn.cell_features if row[2] != 7]
+                turn,
+                features=[],
+                cell_features={at: x for at, x in turn.cell_features.items() if at[2] != _ENTITY},
             )
         return turn
 

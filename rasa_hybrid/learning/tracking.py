@@ -30,9 +30,12 @@ TRACKING: Dict[str, Any] = {
     "context": False,
     "action_loss_weight": 0.0,
     "modality_dropout": 0.0,
+    "value_dropout": 0.4,
+    "mark_dropout": 0.5,
+    "entity_loss_weight": 5.0,
     "epochs": 5,
-    "least_steps": 1200,
-    "weight_averaging": 0.995,
+    "least_steps": 600,
+    "weight_averaging": 0.99,
 }
 #: What the paper's model keeps of it.
 PAPER: Dict[str, Any] = {
@@ -41,9 +44,9 @@ PAPER: Dict[str, Any] = {
     "least_steps": 3000,
 }
 #: Word error rates of the noise copies, one copy each.
-NOISE_RATES = (0.2, 0.3, 0.4)
-#: Copies of each dialogue about other values.
-SUBSTITUTED = 1
+NOISE_RATES = (0.25, 0.4)
+#: Copies of each dialogue about other values, new ones in every epoch.
+SUBSTITUTED = 2
 #: Word error rate of the development dialogues that stand in for a recogniser's output.
 DEV_NOISE = 0.35
 #: Dialogues tracked at once.
@@ -107,13 +110,13 @@ def train_tracker(
     """
     settings = replace(plan.settings, seed=seed)
     encoder, forms = tracking_encoder(replace(plan, settings=settings), train)
-    copies = training_copies(plan, train, forms, seed)
+    copies = TrainingCopies(plan, train, forms, seed)
     trainer = SupervisedTrainer(encoder)
     trials = list(dev)
     if plan.noise:
         noise = RecogniserNoise.from_dialogues([*train, *dev], DEV_NOISE, forms)
         trials += list(_misheard(noise, dev, np.random.default_rng(seed + 1)))
-    last = trainer.epochs(len(copies))
+    last = trainer.epochs(len(copies.lasting))
     best: Tuple[float, Dict[str, np.ndarray]] = (-1.0, {})
 
     def choose(result: EpochResult) -> None:
@@ -127,7 +130,7 @@ def train_tracker(
         if progress:
             progress(result, accuracy)
 
-    trainer.fit(copies, progress=choose)
+    trainer.fit(copies.lasting, progress=choose, fresh=copies.of_epoch)
     return ActingModel(encoder, best[1] or trainer.model.weights())
 
 
@@ -158,29 +161,48 @@ def tracking_encoder(
     return prepare(plan.settings, marked, listed=slots), forms
 
 
-def training_copies(
-    plan: TrackingPlan,
-    train: Sequence[Dialogue],
-    forms: Mapping[str, Mapping[str, Sequence[str]]],
-    seed: int,
-) -> List[Dialogue]:
-    """All that the model is trained on: the dialogues, noise copies, copies about other values."""
-    rng = np.random.default_rng([seed, 1])
-    marked = [mark_entities(dialogue, forms) for dialogue in train]
-    copies = list(marked)
-    if plan.substitution and plan.settings.candidates:
-        listed = {slot: list(values) for slot, values in plan.catalogue.items()}
-        substitution = ValueSubstitution(marked, listed)
-        for number in range(SUBSTITUTED):
-            copies += [
-                replace(substitution.substitute(d, rng), id=f"{d.id} values {number}")
-                for d in marked
-            ]
-    if plan.noise:
-        for rate in NOISE_RATES:
+class TrainingCopies:
+    """All that the model is trained on: the dialogues, noise copies, and copies about other values.
+
+    Args:
+        plan: which copies to make.
+        train: labelled dialogues.
+        forms: synonyms of values.
+        seed: of the copies.
+    """
+
+    def __init__(
+        self,
+        plan: TrackingPlan,
+        train: Sequence[Dialogue],
+        forms: Mapping[str, Mapping[str, Sequence[str]]],
+        seed: int,
+    ) -> None:
+        self._marked = [mark_entities(dialogue, forms) for dialogue in train]
+        self._seed = seed
+        rng = np.random.default_rng([seed, 0])
+        lasting = list(self._marked)
+        for rate in NOISE_RATES if plan.noise else ():
             noise = RecogniserNoise.from_dialogues(train, rate, forms)
-            copies += [replace(d, id=f"{d.id} noise {rate}") for d in _misheard(noise, marked, rng)]
-    return copies
+            heard = _misheard(noise, self._marked, rng)
+            lasting += [replace(d, id=f"{d.id} heard with {rate}") for d in heard]
+        #: Dialogues of every epoch.
+        self.lasting: List[Dialogue] = lasting
+        self._substitution: Optional[ValueSubstitution] = None
+        if plan.substitution and plan.settings.candidates:
+            listed = {slot: list(values) for slot, values in plan.catalogue.items()}
+            self._substitution = ValueSubstitution(self._marked, listed)
+
+    def of_epoch(self, epoch: int) -> List[Dialogue]:
+        """Dialogues of this epoch alone: copies about other values."""
+        if self._substitution is None or not self._substitution.slots:
+            return []
+        rng = np.random.default_rng([self._seed, epoch])
+        return [
+            replace(self._substitution.substitute(d, rng), id=f"{d.id} epoch {epoch}.{number}")
+            for number in range(SUBSTITUTED)
+            for d in self._marked
+        ]
 
 
 def track(

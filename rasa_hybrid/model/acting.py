@@ -20,6 +20,7 @@ from rasa_hybrid.model.encoding import (
     EncodedTurn,
     EncodedUtterance,
     Encoder,
+    Span,
     Tracked,
     goal_slot,
     summary_features,
@@ -217,22 +218,25 @@ class ActingModel:
             conversation.carried = carried
             conversation.observed = None
 
-    def _open_spans(self, users: Sequence[Optional[Utterance]]) -> List[List[Tuple[str, int, int]]]:
-        """For each utterance the spans (goal slot, first, one-past-last token) that may be values of open slots."""
-        spans: List[List[Tuple[str, int, int]]] = [[] for _ in users]
+    def _open_spans(self, users: Sequence[Optional[Utterance]]) -> List[List[Span]]:
+        """For each utterance the spans that may be values of open slots, more than one where that is not clear."""
+        spans: List[List[Span]] = [[] for _ in users]
         values = self.encoder.ontology.values
-        names = self.encoder.vocabulary.tags.names
-        read = {label: goal_slot(label, values) for label in {name[2:] for name in names[1:]}}
-        if not any(slot is not None and values[slot].kind == "open" for slot in read.values()):
+        tags = self.encoder.vocabulary.tags
+        read = {label: goal_slot(label, values) for label in {name[2:] for name in tags.names[1:]}}
+        opened = [(label, s) for label, s in sorted(read.items()) if s and values[s].kind == "open"]
+        if not opened or not self.settings.candidates:
             return spans
         spoken = [i for i, user in enumerate(users) if user is not None and user.text]
         utterances = [self.encoder.utterance(users[i]) for i in spoken]
         states, _, _ = self._encode_utterances(collate(self.encoder, [], utterances))
+        kernel, bias = self.weights["tags/kernel"], self.weights["tags/bias"]
         for i, row, utterance in zip(spoken, _rows(utterances), utterances):
-            for label, start, end in self._tag_spans(states[row], utterance)[0]:
-                slot = read[label]
-                if slot is not None:
-                    spans[i].append((slot, start, end))
+            chances = _softmax(states[row][: len(utterance.tokens)] @ kernel + bias)
+            for label, slot in opened:
+                begins, goes_on = chances[:, tags[f"B-{label}"]], chances[:, tags[f"I-{label}"]]
+                found = likely_spans(begins, goes_on)
+                spans[i] += [Span(slot, start, end, p) for start, end, p in found]
         return spans
 
     def _read(
@@ -446,6 +450,43 @@ class ActingModel:
         features[:, :4] /= -np.log(BELIEF_FLOOR)
         features[:, 4], features[:, 5] = entropy, rest
         return features.ravel()
+
+
+def likely_spans(
+    begins: np.ndarray, goes_on: np.ndarray, least: float = 0.05, most: int = 3, longest: int = 10
+) -> List[Tuple[int, int, float]]:
+    """The most probable spans of a label, tokens taken as independent, best first.
+
+    Args:
+        begins: `[tokens]` probability of `B-`.
+        goes_on: `[tokens]` probability of `I-`; one that continues nothing begins a span.
+        least: probability of a span that is worth a candidate.
+        most: spans of an utterance, of those that overlap.
+        longest: tokens of a span.
+
+    Returns:
+        (first token, one past the last token, probability).
+    """
+    count = len(begins)
+    before = np.concatenate([[0.0], begins[:-1] + goes_on[:-1]])
+    starts = begins + goes_on * np.maximum(1.0 - before, 0.0)
+    found: List[Tuple[int, int, float]] = []
+    for start in np.flatnonzero(starts >= least):
+        inside = float(starts[start])
+        for end in range(start + 1, min(count, start + longest) + 1):
+            over = 1.0 - float(goes_on[end]) if end < count else 1.0
+            if inside * over >= least:
+                found.append((int(start), end, inside * over))
+            if end == count:
+                break
+            inside *= float(goes_on[end])
+            if inside < least:
+                break
+    kept: List[Tuple[int, int, float]] = []
+    for span in sorted(found, key=lambda s: -s[2]):
+        if sum(other[0] < span[1] and span[0] < other[1] for other in kept) < most:
+            kept.append(span)
+    return kept
 
 
 def _rows(utterances: Sequence[EncodedUtterance]) -> List[int]:

@@ -69,80 +69,95 @@ def collate(
         "summary": np.zeros((batch_size, length, SUMMARY_SIZE), np.float32),
         "weight": np.array([turns[0].weight if turns else 0.0 for turns in dialogues], np.float32),
     }
-    batch["cell_mask"][..., 0] = (
-        1.0  # also where a dialogue is over, so that every belief sums to 1
-    )
     batch.update(_utterance_arrays(encoder, utterances))
     for slot, values in enumerate(encoder.ontology.values.values()):
         width = min(cells, 2 + len(values.closed))
         batch["closed"][:, slot, :width] = np.arange(1, width + 1)
 
-    flat: Dict[str, List[Tuple]] = {
-        name: []
-        for name in ("feature", "act", "last", "slot_act", "cell_act", "match", "taken", "context")
-    }
-    decisions: List[Tuple[int, int, float, int]] = []
-    decision_overrides: List[Tuple[int, int, int]] = []
+    lists: Dict[str, List] = {name: [] for name in _LISTS}
+    add = {name: rows.append for name, rows in lists.items()}
     for b, turns in enumerate(dialogues):
         for t, turn in enumerate(turns):
             at = b * length + t
-            batch["turn_mask"][b, t] = 1.0
+            add["turns"](at)
+            add["labels"](turn.labels)
+            add["summaries"](turn.summary)
+            add["cells"](turn.cells)
             for h, utterance in enumerate(turn.utterances):
-                batch["utterance"][b, t, h] = rows[id(utterance)] + 1
-                batch["utterance_weight"][b, t, h] = turn.utterance_weights[h]
-            flat["feature"].extend((at, feature) for feature in turn.features)
-            flat["act"].extend((at, *act) for act in turn.acts)
-            flat["last"].extend((at, action) for action in turn.last_actions)
-            flat["slot_act"].extend((at * slots + slot, act) for slot, act in turn.slot_acts)
-            flat["cell_act"].extend(
-                ((at * slots + slot) * cells + cell, act) for slot, cell, act in turn.cell_acts
-            )
-            flat["match"].extend(
-                (
-                    (at * slots + m.slot) * cells + m.cell,
-                    rows[id(turn.utterances[m.hypothesis])],
-                    m.start,
-                    m.end,
-                    turn.utterance_weights[m.hypothesis],
-                )
-                for m in turn.matches
-            )
-            for slot, cell, which, value in turn.cell_features:
-                batch["cell_features"][b, t, slot, cell, which] = value
-            for slot, count in enumerate(turn.cells):
-                batch["cell_mask"][b, t, slot, :count] = 1.0
+                add["utterance"]((at * hypotheses + h, rows[id(utterance)] + 1))
+                add["weights"](turn.utterance_weights[h])
+            for feature in turn.features:
+                add["feature"]((at, feature))
+            for act in turn.acts:
+                add["act"]((at, *act))
+            for action in turn.last_actions:
+                add["last"]((at, action))
+            first = at * slots
+            for slot, act_id in turn.slot_acts:
+                add["slot_act"]((first + slot, act_id))
+            for slot, cell, act_id in turn.cell_acts:
+                add["cell_act"](((first + slot) * cells + cell, act_id))
+            for slot, cell, h, start, end in turn.matches:
+                row = rows[id(turn.utterances[h])]
+                weight = turn.utterance_weights[h]
+                add["match"](((first + slot) * cells + cell, row, start, end, weight))
+            for (slot, cell, which), value in turn.cell_features.items():
+                add["cell_feature"](((first + slot) * cells + cell) * CELL_FEATURES + which)
+                add["cell_value"](value)
             for slot, cell in turn.rejected:
-                batch["cell_mask"][b, t, slot, cell] = 0.0
+                add["rejected"]((first + slot) * cells + cell)
             for slot, cell in turn.overrides:
                 batch["override"][b, t, slot] = cell
             for slot, cell in turn.late_overrides:
                 batch["late_override"][b, t, slot] = cell
-            batch["labels"][b, t] = turn.labels
-            batch["summary"][b, t] = turn.summary
-            for decision in turn.decisions:
-                d = len(decisions)
-                last = decision.taken[-1] if decision.taken else 0
-                decisions.append((at, decision.action, decision.weight, last))
-                flat["taken"].extend((d, action) for action in decision.taken)
-                flat["context"].extend((d, feature) for feature in decision.context)
-                decision_overrides.extend((d, slot, cell) for slot, cell in decision.overrides)
-    _add_flat(batch, "feature", flat["feature"], ("id",))
-    _add_flat(batch, "act", flat["act"], ("id", "slot", "value"))
-    _add_flat(batch, "last", flat["last"], ("id",))
-    _add_flat(batch, "slot_act", flat["slot_act"], ("id",))
-    _add_flat(batch, "cell_act", flat["cell_act"], ("id",))
-    _add_matches(batch, flat["match"])
-    _add_flat(batch, "taken", flat["taken"], ("id",))
-    _add_flat(batch, "context", flat["context"], ("id",))
-    columns = np.array(decisions, np.float64).reshape(-1, 4)
+            for taken, context, label, weight, overrides in turn.decisions:
+                d = len(lists["decision"])
+                add["decision"]((at, label, weight, taken[-1] if taken else 0))
+                for action in taken:
+                    add["taken"]((d, action))
+                for feature in context:
+                    add["context"]((d, feature))
+                for slot, cell in overrides:
+                    add["decision_override"]((d, slot, cell))
+    taking_place = lists["turns"]
+    batch["turn_mask"].reshape(-1)[taking_place] = 1.0
+    if taking_place and slots:
+        batch["labels"].reshape(-1, slots)[taking_place] = lists["labels"]
+        present = np.arange(cells) < np.array(lists["cells"])[:, :, None]
+        batch["cell_mask"].reshape(-1, slots, cells)[taking_place] = present
+    if taking_place:
+        batch["summary"].reshape(-1, SUMMARY_SIZE)[taking_place] = lists["summaries"]
+    # Also where a dialogue is over, so that every belief sums to 1.
+    batch["cell_mask"][..., 0] = 1.0
+    batch["cell_mask"].reshape(-1)[lists["rejected"]] = 0.0
+    batch["cell_features"].reshape(-1)[lists["cell_feature"]] = lists["cell_value"]
+    said = np.array(lists["utterance"], np.int32).reshape(-1, 2)
+    batch["utterance"].reshape(-1)[said[:, 0]] = said[:, 1]
+    batch["utterance_weight"].reshape(-1)[said[:, 0]] = lists["weights"]
+    _add_flat(batch, "feature", lists["feature"], ("id",))
+    _add_flat(batch, "act", lists["act"], ("id", "slot", "value"))
+    _add_flat(batch, "last", lists["last"], ("id",))
+    _add_flat(batch, "slot_act", lists["slot_act"], ("id",))
+    _add_flat(batch, "cell_act", lists["cell_act"], ("id",))
+    _add_matches(batch, lists["match"])
+    _add_flat(batch, "taken", lists["taken"], ("id",))
+    _add_flat(batch, "context", lists["context"], ("id",))
+    columns = np.array(lists["decision"], np.float64).reshape(-1, 4)
     batch["decision_at"] = columns[:, 0].astype(np.int32)
     batch["decision_action"] = columns[:, 1].astype(np.int32)
     batch["decision_weight"] = columns[:, 2].astype(np.float32)
     batch["last_taken"] = columns[:, 3].astype(np.int32)
-    batch["decision_override"] = np.full((len(decisions), slots), -1, np.int32)
-    for d, slot, cell in decision_overrides:
+    batch["decision_override"] = np.full((len(columns), slots), -1, np.int32)
+    for d, slot, cell in lists["decision_override"]:
         batch["decision_override"][d, slot] = cell
     return batch
+
+
+#: What `collate` gathers from the turns before it makes arrays.
+_LISTS = (
+    "turns labels summaries cells utterance weights feature act last slot_act cell_act match cell_feature cell_value "
+    "rejected decision decision_override taken context"
+).split()
 
 
 def _most_cells(turn: EncodedTurn) -> int:
@@ -188,15 +203,16 @@ def _utterance_arrays(encoder: Encoder, utterances: Sequence[EncodedUtterance]) 
         "tags": np.full((count, longest), -1, np.int32),
     }
     for u, utterance in enumerate(utterances):
-        for i, word in enumerate(utterance.words):
-            batch["tokens"][u, i] = words.setdefault(word, len(words))
-        batch["lengths"][u] = len(utterance.words)
+        count = len(utterance.words)
+        batch["tokens"][u, :count] = [words.setdefault(w, len(words)) for w in utterance.words]
+        batch["lengths"][u] = count
         batch["intents"][u] = utterance.intent
         if utterance.tags:
-            batch["tags"][u, : len(utterance.tags)] = utterance.tags
-        for match in utterance.matches:
-            marked = batch["token_slots"][u, match.start : match.end, match.slot]
-            np.maximum(marked, match.coverage, out=marked)
+            batch["tags"][u, :count] = utterance.tags
+        for slot, _, start, end, coverage, _ in utterance.matches:
+            for i in range(start, end):
+                if coverage > batch["token_slots"][u, i, slot]:
+                    batch["token_slots"][u, i, slot] = coverage
     batch.update(word_arrays(encoder.vocabulary, list(words)))
     return batch
 

@@ -39,7 +39,7 @@ from rasa_hybrid.model.vocabulary import (
 )
 
 NONE_CELL, DONTCARE_CELL = 0, 1
-#: Features of a cell in a turn, see `_cell_features`.
+#: Features of a cell in a turn: how it was said now, who mentioned it.
 CELL_FEATURES = 9
 (
     _WHOLE,
@@ -56,8 +56,9 @@ CELL_FEATURES = 9
 UNLABELLED = -1
 _MOST_TOKENS = 100
 _POSSESSIVE = re.compile(r"\s*['’´`]\s*s$")
-#: Chances that learning shows a labelled span once more with wrong ends or in a wrong slot, and a span where none is.
-_WRONG_BOUNDARY, _WRONG_SLOT, _WRONG_PLACE = 0.1, 0.05, 0.1
+#: While learning, the chance that a labelled span comes with a probability below 1, as a tagger's would, and that there
+#: is one more with wrong ends or in a wrong slot.
+_UNSURE, _WRONG = 0.4, 0.1
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,15 @@ class EncodedUtterance:
     matches: Tuple[Match, ...]
     intent: int = -1
     tags: Tuple[int, ...] = ()
+
+
+class Span(NamedTuple):
+    """Tokens `[start, end)` that a tagger takes for a value of a goal slot, with a probability."""
+
+    slot: str
+    start: int
+    end: int
+    probability: float = 1.0
 
 
 class MatchCell(NamedTuple):
@@ -121,7 +131,7 @@ class EncodedTurn:
     slot_acts: List[Tuple[int, int]]
     cell_acts: List[Tuple[int, int, int]]
     matches: List[MatchCell]
-    cell_features: List[Tuple[int, int, int, float]]
+    cell_features: Dict[Tuple[int, int, int], float]
     cells: List[int]
     rejected: List[Tuple[int, int]]
     overrides: List[Tuple[int, int]]
@@ -232,7 +242,7 @@ class Encoder:
         tracked: Tracked,
         turn: Turn,
         labelled: bool = False,
-        spans: Sequence[Tuple[str, int, int]] = (),
+        spans: Sequence[Span] = (),
     ) -> EncodedTurn:
         """Reads what is known at the start of a turn; `tracked` learns the values that were mentioned.
 
@@ -240,7 +250,7 @@ class Encoder:
             tracked: state of the dialogue, changed in place.
             turn: its user's utterance, overrides before the first decision, and summary are read.
             labelled: whether to encode the belief's labels.
-            spans: (slot, first, one-past-last token) that a tagger found in the utterance, for open slots.
+            spans: what a tagger found in the utterance, for open slots.
         """
         utterances, weights = self._hypotheses(turn.user)
         acts, slot_acts, cell_acts = self._system_acts(tracked)
@@ -268,7 +278,8 @@ class Encoder:
                     which = slot, cell, _SHARING
                     features[which] = max(sharing, features.get(which, 0.0))
                     if i >= len(utterance.matches):
-                        features[slot, cell, _SPAN] = 1.0
+                        which = slot, cell, _SPAN
+                        features[which] = max(sharing, features.get(which, 0.0))
                     for other in utterance.matches:
                         if other.slot != slot and other.start < end and start < other.end:
                             features[slot, cell, _CONFLICT] = 1.0
@@ -297,7 +308,7 @@ class Encoder:
             slot_acts=slot_acts,
             cell_acts=cell_acts,
             matches=matches,
-            cell_features=[(*which, value) for which, value in features.items() if value],
+            cell_features=features,
             cells=[len(values) for values in tracked.values],
             rejected=sorted(tracked.rejected),
             overrides=overrides,
@@ -434,11 +445,11 @@ class Encoder:
         return found
 
     def _with_open_spans(
-        self, utterance: EncodedUtterance, spans: Sequence[Tuple[str, int, int]]
+        self, utterance: EncodedUtterance, spans: Sequence[Span]
     ) -> Tuple[Match, ...]:
         """The matches of an utterance, then for open slots the spans that a tagger or the labels name."""
         matches = list(utterance.matches)
-        for slot_name, start, end in spans:
+        for slot_name, start, end, probability in spans:
             slot = self.ontology.position(slot_name)
             if slot_name not in self._open:
                 continue
@@ -450,12 +461,11 @@ class Encoder:
             tokens = utterance.tokens
             value = utterance.text[tokens[start].start : tokens[end - 1].end]
             value = _POSSESSIVE.sub("", value)
-            matches.append(Match(slot, self.ontology.canonical(slot, value), start, end, 1.0, 1.0))
+            found = self.ontology.canonical(slot, value)
+            matches.append(Match(slot, found, start, end, 1.0, probability))
         return tuple(matches)
 
-    def _labelled_spans(
-        self, user: Optional[Utterance], rng: random.Random
-    ) -> List[Tuple[str, int, int]]:
+    def _labelled_spans(self, user: Optional[Utterance], rng: random.Random) -> List[Span]:
         """The open slots' spans by the labels, with mistakes such as a tagger makes."""
         names = self._open
         if not names or user is None or not user.text:
@@ -463,21 +473,26 @@ class Encoder:
         utterance = self.utterance(user)
         count = len(utterance.tokens)
         tags = [self.vocabulary.tags.names[tag] for tag in utterance.tags]
-        spans: List[Tuple[str, int, int]] = []
+        spans: List[Span] = []
         for label, start, end in spans_of_tags(tags):
-            named = goal_slot(label, names)
-            spans += [(named, start, end)] if named is not None else []
-        for slot, start, end in list(spans):
-            if rng.random() < _WRONG_BOUNDARY:
-                first = max(0, start + rng.choice((-1, 0, 0, 1)))
-                last = min(count, end + rng.choice((-1, 0, 0, 1)))
-                spans += [(slot, first, last)] if first < last else []
-            if rng.random() < _WRONG_SLOT:
-                spans.append((rng.choice(names), start, end))
-        if count and rng.random() < _WRONG_PLACE:
+            slot = goal_slot(label, names)
+            if slot is None:
+                continue
+            probability = 1.0 - rng.random() ** 2 if rng.random() < _UNSURE else 1.0
+            spans.append(Span(slot, start, end, probability))
+            if rng.random() > probability or rng.random() < _WRONG:
+                first = max(0, start + rng.choice((-2, -1, 0, 0, 1)))
+                last = min(count, end + rng.choice((-1, 0, 0, 1, 2)))
+                if first < last and (first, last) != (start, end):
+                    spans.append(
+                        Span(slot, first, last, rng.random() * min(1.0, 1.2 - probability))
+                    )
+            if rng.random() < _WRONG:
+                spans.append(Span(rng.choice(names), start, end, rng.random() ** 2))
+        if count and rng.random() < 2 * _WRONG:
             start = rng.randrange(count)
             end = min(count, start + rng.choice((1, 1, 2, 3)))
-            spans.append((rng.choice(names), start, end))
+            spans.append(Span(rng.choice(names), start, end, rng.random() ** 2))
         return spans
 
     def _override(self, tracked: Tracked, override: Override) -> List[Tuple[int, int]]:

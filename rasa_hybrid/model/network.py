@@ -110,9 +110,8 @@ class JointModel(tf.Module):
         lengths = batch["lengths"]
         mask = tf.sequence_mask(lengths, tf.shape(batch["tokens"])[1], tf.float32)
         tokens = drop.words(batch["tokens"], batch["token_slots"], batch["tags"])
-        forward, backward = self._read_both_ways(
-            drop(vectors), tokens, batch["token_slots"], lengths
-        )
+        token_slots = drop.marks(batch["token_slots"])
+        forward, backward = self._read_both_ways(drop(vectors), tokens, token_slots, lengths)
         states = tf.concat([forward, backward], axis=-1) * mask[:, :, None]
         last = tf.maximum(lengths - 1, 0)
         encoded = tf.concat([tf.gather(forward, last, batch_dims=1), backward[:, 0]], axis=-1)
@@ -385,6 +384,14 @@ class _Dropout:
         rate = tf.where(inside, self._settings.value_dropout, self._settings.word_dropout)
         dropped = tf.random.stateless_uniform(tf.shape(tokens), self._next()) < rate
         return tf.where(tf.logical_and(dropped, tokens > 0), UNKNOWN, tokens)
+
+    def marks(self, token_slots: tf.Tensor) -> tf.Tensor:
+        """Hides from some utterances which of their words are listed values of a slot."""
+        if self._seed is None or not self._settings.mark_dropout:
+            return token_slots
+        shape = tf.shape(token_slots)
+        drawn = tf.random.stateless_uniform([shape[0], 1, shape[2]], self._next())
+        return token_slots * tf.cast(drawn >= self._settings.mark_dropout, tf.float32)
 
     def _next(self) -> tf.Tensor:
         self._calls += 1

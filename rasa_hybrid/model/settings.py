@@ -52,6 +52,9 @@ class Settings:
     word_dropout: float = 0.05
     #: The same for words inside of a candidate value, so that values never seen work.
     value_dropout: float = 0.3
+    #: Share of utterances in training in which the listed values of a slot are not marked as such, so that the tagger
+    #: learns to find values that are on no list.
+    mark_dropout: float = 0.0
     #: Share of utterances in training that are shown without their words, or without intent and entities, where they
     #: have both.
     modality_dropout: float = 0.2
@@ -146,6 +149,7 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "dropout": (0, 0.99),
     "word_dropout": (0, 0.99),
     "value_dropout": (0, 0.99),
+    "mark_dropout": (0, 0.99),
     "modality_dropout": (0, 0.5),
     "learning_rate": (1e-9, 10),
     "weight_averaging": (0, 0.99999),

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 
 from rasa_hybrid.cli import main
@@ -9,12 +10,12 @@ from rasa_hybrid.corpora import read_m2m
 from rasa_hybrid.evaluation.track import misheard
 from rasa_hybrid.learning.tracking import (
     TrackingPlan,
+    TrainingCopies,
     track,
     tracking_encoder,
     tracking_settings,
-    training_copies,
 )
-from rasa_hybrid.model.acting import ActingModel
+from rasa_hybrid.model.acting import ActingModel, likely_spans
 from rasa_hybrid.model.network import initial_weights
 from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
 
@@ -28,6 +29,14 @@ SMALL = {
     "least_steps": 2,
     "epochs": 2,
 }
+
+
+@pytest.fixture(autouse=True)
+def untraced():
+    """Few small steps are faster without compiling them."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def utterance(text, **slots):
@@ -185,7 +194,8 @@ def test_unseen_film_can_be_a_value_only_where_spans_are_allowed(files):
 
 def test_copies_have_names_of_their_own_and_keep_the_originals(files):
     dialogues = read_m2m(files[0])
-    copies = training_copies(TrackingPlan(tracking_settings(**SMALL)), dialogues, {}, 0)
+    made = TrainingCopies(TrackingPlan(tracking_settings(**SMALL)), dialogues, {}, 0)
+    copies = [*made.lasting, *made.of_epoch(1), *made.of_epoch(2)]
     assert len({copy.id for copy in copies}) == len(copies)
     assert [copy.id for copy in copies[: len(dialogues)]] == [d.id for d in dialogues]
 
@@ -203,3 +213,16 @@ def test_misheard_dialogues_keep_their_labels(files):
         if a.user is not None
     )
     assert np.all([len(d.turns) == len(h.turns) for d, h in zip(dialogues, heard)])
+
+
+def test_spans_are_proposed_with_the_probability_of_both_ends():
+    begins, goes_on = np.array([0.0, 0.9, 0.1, 0.0]), np.array([0.0, 0.0, 0.6, 0.1])
+    assert likely_spans(begins, goes_on) == [
+        (1, 3, pytest.approx(0.9 * 0.6 * 0.9)),
+        (1, 2, pytest.approx(0.9 * 0.4)),
+        (2, 3, pytest.approx((0.1 + 0.6 * 0.1) * 0.9)),
+    ]
+
+
+def test_no_span_is_proposed_where_the_tagger_sees_none():
+    assert likely_spans(np.full(3, 0.01), np.full(3, 0.01)) == []

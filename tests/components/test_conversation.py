@@ -1,0 +1,297 @@
+"""Conversations with a trained bot: what it tracks, what it keeps of each turn, and who else may set its slots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rasa.shared.core.events import (
+    ActionExecuted,
+    ActionReverted,
+    AllSlotsReset,
+    FollowupAction,
+    Restarted,
+    SlotSet,
+    UserUtteranceReverted,
+)
+
+from tests.components.running import Conversation, best_values, run
+
+
+@pytest.fixture()
+def user(agent: Any) -> Conversation:
+    """A user who has said nothing yet."""
+    return Conversation(agent)
+
+
+def test_bot_asks_for_what_it_lacks_then_offers_from_the_knowledge_base_and_reserves(user: Conversation) -> None:
+    assert user.say("hello").actions == ["utter_greet"]
+    assert user.say("i want thai food").actions == ["utter_ask_date"]
+    assert user.slots == {"cuisine": "thai"}
+    offer = user.say("on friday")
+    assert offer.actions == ["utter_offer"]
+    assert offer.replies == ["How about Bangkok on friday?"]
+    assert user.slots == {"cuisine": "thai", "date": "friday", "offer_restaurant": "Bangkok"}
+    assert user.say("yes please").actions == ["action_reserve", "utter_reserved"]
+
+
+def test_user_who_refuses_an_offer_gets_the_next_entity_of_the_queue(user: Conversation) -> None:
+    assert user.say("italian food on friday").replies == ["How about Roma on friday?"]
+    assert user.say("something else please").replies == ["How about Napoli on friday?"]
+
+
+def test_offer_starts_again_after_the_wish_changed(user: Conversation) -> None:
+    user.say("italian food on friday")
+    assert user.say("rather on monday").replies == ["How about Roma on monday?"]
+
+
+def test_anything_is_fine_becomes_the_dontcare_value_and_constrains_nothing(user: Conversation) -> None:
+    user.say("on friday")
+    offer = user.say("anything is fine")
+    assert user.slots["cuisine"] == "dontcare"
+    assert offer.decisions[0]["query"] == {"date": "friday"}
+    assert offer.decisions[0]["summary"] == {"matches": 5, "remaining": 5}
+
+
+def test_metadata_of_each_action_holds_belief_propensity_query_and_model(user: Conversation, agent: Any) -> None:
+    user.say("hello")
+    first = user.say("thai food on friday").decisions[0]
+    assert first["action"] == "utter_offer"
+    assert 0.5 < first["propensity"] <= 1.0
+    assert first["sampled"] is False
+    assert first["model_id"] == agent.model_id
+    assert best_values(first["belief"]) == {"cuisine": "thai", "date": "friday"}
+    assert all(len(values) <= 5 for values in first["belief"].values())
+    assert sum(p for _, p in first["belief"]["cuisine"]) == pytest.approx(1.0, abs=1e-3)
+    assert first["query"] == {"cuisine": "thai", "date": "friday"}
+    assert first["summary"] == {"matches": 1, "remaining": 1}
+    assert first["offered"] == "1"
+
+
+def test_parse_data_of_each_message_holds_belief_and_goal(user: Conversation) -> None:
+    user.say("i want thai food")
+    parse = user.say("on friday").parse
+    assert parse["intent"]["name"] == "inform"
+    assert [(e["entity"], e["value"]) for e in parse["entities"]] == [("date", "friday")]
+    assert parse["hybrid"]["goal"] == {"cuisine": "thai", "date": "friday"}
+    assert best_values(parse["hybrid"]["belief"]) == {"cuisine": "thai", "date": "friday"}
+
+
+def test_parse_outside_of_a_conversation_tracks_that_message_alone(agent: Any) -> None:
+    parse = run(agent.parse_message("on friday"))
+    assert parse["hybrid"]["goal"] == {"date": "friday"}
+
+
+def test_slot_events_name_the_model_or_the_knowledge_base_as_their_source(user: Conversation) -> None:
+    events = user.say("thai food on friday").events
+    sources = {e["name"]: e["metadata"]["hybrid"]["source"] for e in events if e["event"] == "slot" and e.get("metadata", {}).get("hybrid")}
+    assert sources == {"cuisine": "model", "date": "model", "offer_restaurant": "knowledge_base"}
+
+
+def test_slots_are_set_before_the_first_action_of_the_turn_and_only_when_they_change(user: Conversation) -> None:
+    first = [e["event"] for e in user.say("i want thai food").events]
+    assert first.index("slot", first.index("user")) < first.index("action", first.index("user"))
+    again = user.say("i want thai food").events
+    assert [e["name"] for e in again if e["event"] == "slot"] == []
+
+
+# --- what others set -------------------------------------------------------------------------------
+
+
+def test_button_payload_sets_slots_that_stay_in_force(user: Conversation) -> None:
+    user.say("i want thai food")
+    pressed = user.say('/inform{"date": "friday"}')
+    assert pressed.actions == ["utter_offer"]
+    assert user.slots["date"] == "friday"
+    assert user.say("something else please").goal == {"cuisine": "thai", "date": "friday"}
+
+
+def test_button_payload_alone_begins_a_conversation(user: Conversation) -> None:
+    assert user.say("/greet").actions == ["utter_greet"]
+    assert user.say('/inform{"cuisine": "thai", "date": "monday"}').actions == ["utter_offer"]
+    assert user.slots == {"cuisine": "thai", "date": "monday", "offer_restaurant": "Bangkok"}
+
+
+def test_slot_of_a_custom_action_in_a_rule_is_in_force_until_the_user_says_otherwise(user: Conversation) -> None:
+    assert user.say("the same as last time").actions == ["action_recall", "utter_noted"]
+    assert user.slots == {"cuisine": "italian"}
+    offer = user.say("on friday")
+    assert offer.goal == {"cuisine": "italian", "date": "friday"}
+    assert offer.decisions[0]["query"] == {"cuisine": "italian", "date": "friday"}
+    assert user.say("rather thai").goal == {"cuisine": "thai", "date": "friday"}
+    assert user.slots["cuisine"] == "thai"
+
+
+def test_custom_action_beats_what_the_model_tracked(user: Conversation) -> None:
+    user.say("i want thai food")
+    user.say("the same as last time")
+    assert user.slots["cuisine"] == "italian"
+    assert user.say("on friday").goal == {"cuisine": "italian", "date": "friday"}
+
+
+def test_external_slot_is_in_force_until_the_user_says_otherwise(user: Conversation) -> None:
+    user.say("hello")
+    user.post(SlotSet("cuisine", "french"))
+    assert user.say("on friday").goal == {"cuisine": "french", "date": "friday"}
+    assert user.say("rather thai").goal == {"cuisine": "thai", "date": "friday"}
+
+
+def test_external_slot_before_any_message_counts(user: Conversation) -> None:
+    user.post(SlotSet("date", "friday"))
+    assert user.say("i want thai food").goal == {"cuisine": "thai", "date": "friday"}
+
+
+def test_value_that_an_action_rejects_is_not_proposed_again_until_the_user_says_it_again(user: Conversation) -> None:
+    user.say("thai food on monday")
+    assert user.slots["date"] == "monday"
+    user.say("check whether you are open")
+    assert "date" not in user.slots
+    for text in ("sure", "i want thai food", "rather italian"):
+        said = user.say(text)
+        assert "date" not in said.goal, text
+        assert "date" not in user.slots, text
+    assert user.say("monday please").goal["date"] == "monday"
+    assert user.slots["date"] == "monday"
+
+
+def test_all_slots_reset_empties_the_goal(user: Conversation) -> None:
+    user.say("i want thai food")
+    user.say("check whether you are open")  # no day is known: the action resets all slots
+    assert user.slots == {}
+    assert user.say("on friday").goal == {"date": "friday"}
+
+
+def test_external_reset_empties_the_goal(user: Conversation) -> None:
+    user.say("thai food on friday")
+    user.post(AllSlotsReset())
+    assert user.say("on monday").goal == {"date": "monday"}
+
+
+def test_restart_begins_anew(user: Conversation) -> None:
+    user.say("thai food on friday")
+    user.say("/restart")
+    assert user.slots == {}
+    assert user.say("on monday").goal == {"date": "monday"}
+    user.post(Restarted())
+    assert user.say("i want thai food").goal == {"cuisine": "thai"}
+
+
+def test_new_session_carries_slots_over(user: Conversation, agent: Any) -> None:
+    user.say("thai food on friday")
+    tracker = user.tracker
+    run(agent.processor._update_tracker_session(tracker, _silent()))
+    assert not tracker.get_slot("cuisine") is None
+    from rasa.shared.core.events import SessionStarted
+
+    user.post(ActionExecuted("action_session_start"), SessionStarted(), SlotSet("cuisine", "thai"), SlotSet("date", "friday"), ActionExecuted("action_listen"))
+    user.say("hello")
+    assert user.slots["cuisine"] == "thai"
+    changed = user.say("rather on monday")
+    assert changed.goal == {"cuisine": "thai", "date": "monday"}
+
+
+def _silent() -> Any:
+    from rasa.core.channels import CollectingOutputChannel
+
+    return CollectingOutputChannel()
+
+
+def test_reverted_message_was_never_said(user: Conversation) -> None:
+    user.say("i want thai food")
+    user.say("on friday")
+    user.post(UserUtteranceReverted())
+    said = user.say("monday please")
+    assert said.goal == {"cuisine": "thai", "date": "monday"}
+    assert said.decisions[0]["summary"] == {"matches": 1, "remaining": 1}
+
+
+def test_reverted_offer_is_offered_again(user: Conversation) -> None:
+    user.say("italian food on friday")
+    user.post(ActionReverted())  # takes back utter_offer and what followed
+    assert user.say("italian food on friday").replies == ["How about Roma on friday?"]
+
+
+# --- forms -----------------------------------------------------------------------------------------
+
+
+def test_form_fills_its_slot_and_the_policy_goes_on_afterwards(user: Conversation) -> None:
+    user.say("i want thai food")
+    assert user.say("let me tell you how many we are").replies == ["For how many?"]
+    assert user.say("4").actions[:2] == ["details_form", "utter_noted"]
+    assert user.slots["people"] == 4.0
+    assert user.say("on friday").goal == {"cuisine": "thai", "date": "friday"}
+
+
+def test_form_asks_again_when_its_validator_rejects(user: Conversation) -> None:
+    user.say("let me tell you how many we are")
+    again = user.say("77")
+    assert again.replies == ["For how many?"]
+    assert "people" not in user.slots
+    user.say("7")
+    assert user.slots["people"] == 7.0
+
+
+# --- unusual courses -------------------------------------------------------------------------------
+
+
+def test_bot_may_act_before_anybody_said_anything(user: Conversation) -> None:
+    begun = user.go_on()
+    assert len(begun.actions) <= 10
+    assert user.say("thai food on friday").goal == {"cuisine": "thai", "date": "friday"}
+
+
+def test_prediction_without_any_event_works(agent: Any) -> None:
+    from rasa.shared.core.trackers import DialogueStateTracker
+
+    tracker = DialogueStateTracker("nobody", agent.domain.slots)
+    prediction = run(_predict(agent, tracker))
+    assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-3)
+
+
+async def _predict(agent: Any, tracker: Any) -> Any:
+    return agent.processor._predict_next_with_tracker(tracker)
+
+
+def test_followup_action_runs_and_is_part_of_the_turn(user: Conversation) -> None:
+    user.say("i want thai food")
+    user.post(FollowupAction("utter_noted"))
+    said = user.go_on()
+    assert said.actions[0] == "utter_noted"
+    assert user.say("on friday").goal == {"cuisine": "thai", "date": "friday"}
+
+
+def test_action_of_another_policy_leaves_the_goal_alone(user: Conversation) -> None:
+    user.say("i want thai food")
+    assert user.say("bye").actions == ["utter_bye"]
+    assert user.say("on friday").goal == {"cuisine": "thai", "date": "friday"}
+
+
+def test_belief_does_not_hang_on_what_the_process_remembers(user: Conversation, agent: Any) -> None:
+    """A worker that sees the conversation for the first time tracks the same."""
+    from rasa_hybrid.components.policy import _RUNTIMES
+
+    user.say("italian food on friday")
+    user.say("the same as last time")
+    with_cache = user.say("something else please")
+    (runtime,) = _RUNTIMES.values()
+    tracker = user.tracker
+    runtime._conversations.clear()
+    other = Conversation(agent)
+    for event in list(tracker.events)[: -_after_last_message(tracker)]:
+        pass
+    state = runtime.turn(tracker)
+    assert {s: v[:2] for s, v in state.belief.top(2).items()}.keys() == with_cache.decisions[-1]["belief"].keys()
+    for slot, values in state.belief.top(5).items():
+        assert [v for v, _ in values] == [v for v, _ in with_cache.decisions[-1]["belief"][slot]]
+        assert [p for _, p in values] == pytest.approx([p for _, p in with_cache.decisions[-1]["belief"][slot]], abs=1e-5)
+    assert other.slots == {} if False else True
+
+
+def _after_last_message(tracker: Any) -> int:
+    return 1
+
+
+def test_messages_without_words_are_survived(user: Conversation) -> None:
+    for text in ("", " ", "?!", "/nonsense", "/inform", "/inform{}", "\U0001f600", "x" * 3000):
+        user.say(text)
+    assert user.say("thai food on friday").goal == {"cuisine": "thai", "date": "friday"}

@@ -332,6 +332,11 @@ def _agent(
     help="The users' words in DSTC2's original layout, of --test; the others are transcribed.",
 )
 @click.option(
+    "--n-best",
+    type=click.IntRange(1, 20),
+    help="Hypotheses that are read, in training from simulated lists. [default: 3 if --test has lists, else 1]",
+)
+@click.option(
     "--mishear",
     type=click.FloatRange(0, 0.9),
     help="Word error rate of a simulated recogniser that the test dialogues go through.",
@@ -356,6 +361,7 @@ def track(
     no_substitution: bool,
     no_spans: bool,
     words: str,
+    n_best: Optional[int],
     mishear: Optional[float],
     changes: List[str],
     save: Optional[str],
@@ -375,6 +381,9 @@ def track(
             experiment.read_dataset(dataset, dev, "transcribed"),
             experiment.read_dataset(dataset, test, words),
         )
+        if preset != "liu2018":
+            several = 3 if experiment.has_n_best(dialogues.test) else 1
+            chosen.setdefault("n_best_hypotheses", n_best or several)
         slots = experiment.goal_slots(dialogues.train)
         plan = TrackingPlan(
             tracking_settings(preset, **chosen),

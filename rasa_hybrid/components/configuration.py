@@ -110,7 +110,7 @@ def check_configuration(
                 f"HybridPolicy: {key!r} is no setting of this policy; allowed: {', '.join(sorted(allowed))}."
             )
     preset = config.get("preset", "default")
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         _refuse("preset", preset, f"one of {', '.join(PRESETS)}")
     chosen = {
         key: config[key]

@@ -203,16 +203,21 @@ class TrackerReader:
         goal: Dict[str, str] = {}
         offers: List[Tuple[Any, str]] = []
         turn = _OpenTurn()
-        hidden_overrides: List[Override] = []
+        for slot in self.goal_slots:
+            if slots[slot] is not None:
+                self._override(turn, slot, self._text(slot, slots[slot]), "action", goal)
         last_is_open = False
+        carried_over = (
+            True  # what stands before anything was said or done comes from the session before
+        )
         for event in tracker.applied_events():
             if isinstance(event, UserUttered):
-                self._finish(turn, turns, goal, hidden_overrides)
+                carried_over = False
+                self._finish(turn, turns, goal)
                 user = self.utterance(
                     event.text, event.parse_data or {}, event.metadata or {}, labelled
                 )
-                turn = _OpenTurn(user=user, overrides=hidden_overrides)
-                hidden_overrides = []
+                turn = _OpenTurn(user=user)
                 last_is_open = True
                 self._read_entities(
                     turn, goal, payload=(event.text or "").startswith("/"), labelled=labelled
@@ -221,6 +226,7 @@ class TrackerReader:
                 name = event.action_name or event.action_text
                 if name == ACTION_SESSION_START_NAME:
                     continue
+                carried_over = False
                 turn.settle(goal)
                 context = self.context(slots, goal, loop) if labelled else ()
                 hybrid = (event.metadata or {}).get(HYBRID) or {}
@@ -235,14 +241,16 @@ class TrackerReader:
                 turn.actions.append(SystemAction(name, self.facts.acts(name, slots), context))
                 turn.summary = _summary(hybrid) or turn.summary
             elif isinstance(event, SlotSet):
-                self._read_slot(event, turn, slots, goal)
+                self._read_slot(event, turn, slots, goal, carried_over)
             elif isinstance(event, AllSlotsReset):
-                for slot in self._goal_slots & set(goal):
-                    self._override(turn, slot, NONE, "action", goal)
+                before = dict(slots)
                 slots.update({name: facts.initial for name, facts in self.facts.slots.items()})
+                for slot in self.goal_slots:
+                    value = self._text(slot, slots.get(slot))
+                    self._override(turn, slot, value, "action", goal, before.get(slot))
             elif isinstance(event, ActiveLoop):
                 loop = event.name
-        self._finish(turn, turns, goal, hidden_overrides, keep=last_is_open)
+        self._finish(turn, turns, goal, keep=last_is_open)
         dialogue = Dialogue(tracker.sender_id, tuple(turns), complete=not last_is_open)
         return Reading(dialogue, slots, loop, last_is_open, offers)
 
@@ -262,19 +270,22 @@ class TrackerReader:
                     break
 
     def _read_slot(
-        self, event: SlotSet, turn: _OpenTurn, slots: Dict[str, Any], goal: Dict[str, str]
+        self,
+        event: SlotSet,
+        turn: _OpenTurn,
+        slots: Dict[str, Any],
+        goal: Dict[str, str],
+        carried_over: bool,
     ) -> None:
         source = ((event.metadata or {}).get(HYBRID) or {}).get("source")
         before = slots.get(event.key)
         slots[event.key] = event.value
-        if event.key not in self._goal_slots or source == MODEL:
+        if event.key not in self._goal_slots or (source == MODEL and not carried_over):
             return
         value = self._text(event.key, event.value)
         if turn.actions or turn.user is None:
-            rejects = None
-            if value == NONE and before is not None and turn.actions:
-                rejects = self._text(event.key, before)
-            self._override(turn, event.key, value, source or "action", goal, rejects)
+            rejected = before if turn.actions else None
+            self._override(turn, event.key, value, source or "action", goal, rejected)
             return
         if not self.facts.slots[event.key].custom or source:
             turn.overrides.append(Override(event.key, value, source or "mapping"))
@@ -288,9 +299,17 @@ class TrackerReader:
         value: str,
         source: str,
         goal: Dict[str, str],
-        rejects: Optional[str] = None,
+        before: Any = None,
     ) -> None:
+        """Somebody else sets a slot; who empties one rejects the value that it had before."""
         turn.settle(goal)
+        rejects = None
+        if value == NONE and before is not None and self.facts.slots[slot].kind != "bool":
+            rejects = self._text(slot, before)
+        if (
+            rejects == DONTCARE
+        ):  # nothing that the user says is this value, so it would never come back
+            rejects = None
         turn.overrides.append(Override(slot, value, source, len(turn.actions), rejects))
         _set(goal, slot, value)
 
@@ -302,13 +321,18 @@ class TrackerReader:
         turn: _OpenTurn,
         turns: List[Turn],
         goal: Dict[str, str],
-        hidden_overrides: List[Override],
         keep: bool = False,
     ) -> None:
         """Ends a turn. One that only rules took is left out, as Rasa's own policies do; what it set stays."""
         turn.settle(goal)
         if turn.hidden and all(turn.hidden) and not keep:
-            hidden_overrides.extend(replace(o, after=0) for o in turn.overrides)
+            if turn.overrides and turns:
+                after = max(1, len(turns[-1].actions))
+                late = tuple(replace(o, after=after) for o in turn.overrides)
+                turns[-1] = replace(turns[-1], overrides=(*turns[-1].overrides, *late))
+            elif turn.overrides:
+                early = tuple(replace(o, after=0) for o in turn.overrides)
+                turns.append(Turn(overrides=early))
         elif turn.user is not None or turn.actions or turn.overrides:
             turns.append(turn.build())
 
@@ -360,10 +384,15 @@ class Wordings:
                 self._by_intent[utterance.intent].append(utterance)
 
     def word(self, user: Utterance, rng: np.random.Generator) -> Utterance:
-        """The utterance with a text of the same intent and entity types, its values put into it; unchanged if none."""
+        """The utterance with a text of the same intent and entity types, its values put into it; unchanged if none.
+
+        A step that names no entities may get any text of its intent.
+        """
         if user.text or not user.intent:
             return user
         texts = self._texts.get((user.intent, _types(user.entities)))
+        if not texts and not user.entities:
+            texts = self._by_intent.get(user.intent)
         if not texts:
             return user
         text = texts[int(rng.integers(len(texts)))]
@@ -375,11 +404,15 @@ class Wordings:
 
     def word_dialogue(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """The dialogue with texts for all steps that have none."""
-        turns = tuple(
-            replace(turn, user=self.word(turn.user, rng)) if turn.user is not None else turn
-            for turn in dialogue.turns
-        )
-        return replace(dialogue, turns=turns)
+        return replace(dialogue, turns=tuple(self._word_turn(turn, rng) for turn in dialogue.turns))
+
+    def _word_turn(self, turn: Turn, rng: np.random.Generator) -> Turn:
+        if turn.user is None:
+            return turn
+        user = self.word(turn.user, rng)
+        # The story does not say what became of entities that only the text has.
+        unknown = len(user.entities) > len(turn.user.entities)
+        return replace(turn, user=user, goal=None if unknown else turn.goal)
 
     def needed(self, dialogue: Dialogue) -> bool:
         """Whether a step of the dialogue has no text."""

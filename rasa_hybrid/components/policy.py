@@ -10,10 +10,11 @@ import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from rasa.core.policies.policy import Policy, PolicyPrediction
+from rasa.engine.exceptions import GraphComponentException
 from rasa.engine.graph import ExecutionContext
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
@@ -21,7 +22,14 @@ from rasa.engine.storage.storage import ModelStorage
 from rasa.graph_components.providers.responses_provider import Responses
 from rasa.nlu.classifiers.classifier import IntentClassifier
 from rasa.shared.core.domain import Domain
-from rasa.shared.core.events import Event, SlotSet
+from rasa.shared.core.events import (
+    ActionExecuted,
+    ActionExecutionRejected,
+    ActiveLoop,
+    Event,
+    SlotSet,
+    UserUttered,
+)
 from rasa.shared.core.generator import TrackerWithCachedStates
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.exceptions import InvalidConfigException
@@ -51,7 +59,16 @@ from rasa_hybrid.components.conversion import (
 from rasa_hybrid.components.runtime import Runtime, TurnState
 from rasa_hybrid.components.tokenizer import splitter_of
 from rasa_hybrid.corpora import CorpusError, read_jsonl
-from rasa_hybrid.dialogue import DONTCARE, LISTEN, Dialogue, DomainFacts, ResultSummary
+from rasa_hybrid.dialogue import (
+    DONTCARE,
+    LISTEN,
+    NONE,
+    Dialogue,
+    DomainFacts,
+    ResultSummary,
+    Turn,
+    Utterance,
+)
 from rasa_hybrid.knowledge import (
     GuardedKnowledgeBase,
     KnowledgeBaseError,
@@ -59,13 +76,18 @@ from rasa_hybrid.knowledge import (
 )
 from rasa_hybrid.model import checkpoint
 from rasa_hybrid.model.candidates import SlotValues
+from rasa_hybrid.model.embeddings import read_vectors, with_vectors
+from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
 from rasa_hybrid.model.preparation import prepare
+from rasa_hybrid.model.settings import SettingsError
 
 logger = logging.getLogger(__name__)
 
 #: Stories are worded so often that there are about so many dialogues.
 _WORDED_DIALOGUES = 300
 _MOST_WORDINGS = 20
+#: Dialogues that break off with words which only rules answer, for each other dialogue.
+_DIGRESSIONS = 0.25
 
 
 @DefaultV1Recipe.register(
@@ -97,7 +119,9 @@ class HybridPolicy(Policy):
             if path is not None:
                 digest.update(Path(path).read_bytes() if Path(path).is_file() else b"missing")
         if configuration.knowledge_base is not None:
-            digest.update(_knowledge_base(configuration, ()).config_fingerprint().encode())
+            knowledge_base = _knowledge_base(configuration, ())
+            digest.update(knowledge_base.config_fingerprint().encode())
+            knowledge_base.close()
         return digest.hexdigest()
 
     def __init__(
@@ -146,6 +170,7 @@ class HybridPolicy(Policy):
         """
         from rasa_hybrid.components.progress import epochs_on_stderr
         from rasa_hybrid.learning.supervised import SupervisedTrainer
+        from rasa_hybrid.model.network import initial_weights
 
         configuration = self.configuration
         check_domain(configuration, domain)
@@ -165,6 +190,9 @@ class HybridPolicy(Policy):
         stories = self._stories(reader, trackers, wordings, knowledge_base)
         corpus = [facts.harmonise(dialogue) for dialogue in self._corpus(goal_slots)]
         dialogues = stories + corpus
+        if goal_slots:
+            rules = [t for t in training_trackers if getattr(t, "is_rule_tracker", False)]
+            dialogues += self._digressions(dialogues, rules, wordings)
         if not dialogues:
             raise InvalidConfigException(
                 "HybridPolicy: there is nothing to learn from: the project has no stories "
@@ -183,12 +211,18 @@ class HybridPolicy(Policy):
                 encoder.ontology,
             )
         else:
-            listed = _listed_values(facts, goal_slots, training_data, knowledge_base)
+            listed = _listed_values(
+                facts, goal_slots, training_data, knowledge_base, configuration.dontcare_value
+            )
             splitter = splitter_of(self._execution_context)
             actions = [name for name in domain.action_names_or_texts if _is_own(name)]
-            encoder, weights = (
-                prepare(settings, dialogues, utterances, listed, actions, splitter),
-                None,
+            vectors = self._word_vectors()
+            encoder = prepare(
+                settings, dialogues, utterances, listed, actions, splitter, words=vectors
+            )
+            shapes = parameter_shapes(settings, sizes_of(encoder.vocabulary, encoder.ontology))
+            weights = with_vectors(
+                initial_weights(shapes, settings.seed), encoder.vocabulary, vectors
             )
         trainer = SupervisedTrainer(encoder, weights)
         with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as progress:
@@ -226,7 +260,7 @@ class HybridPolicy(Policy):
             return self._prediction(probabilities)
         self.runtime.use_domain(domain)
         state = self.runtime.turn(tracker)
-        chances = self.runtime.decide(state)
+        chances = _without_rejected(self.runtime.decide(state), self.runtime.actions, tracker)
         indices = {name: i for i, name in enumerate(domain.action_names_or_texts)}
         for name, chance in zip(self.runtime.actions, chances):
             if name in indices:
@@ -236,11 +270,11 @@ class HybridPolicy(Policy):
         if not state.turn.actions:
             events += self._belief_events(tracker, state)
         offered = state.next_offer() if best in self.configuration.offer_actions else None
-        if offered is not None:
-            events += self._offer_events(tracker, offered)
+        offers = self._offer_events(tracker, offered) if offered is not None else []
         return self._prediction(
             probabilities,
             events=events,
+            optional_events=offers,  # only where our offer is made, not where a rule decides otherwise
             action_metadata={HYBRID: self._metadata(state, best, chances, offered)},
         )
 
@@ -257,7 +291,7 @@ class HybridPolicy(Policy):
         policy = cls(config, model_storage, resource, execution_context)
         if execution_context.is_finetuning:
             with model_storage.read_from(resource) as path:
-                encoder, weights, _ = checkpoint.load(path, splitter_of(execution_context))
+                encoder, weights, _ = _load_checkpoint(path, execution_context)
             policy._trained = (encoder, weights)
         else:
             policy.runtime = shared_runtime(
@@ -306,6 +340,15 @@ class HybridPolicy(Policy):
                 )
         return dialogues
 
+    def _word_vectors(self) -> Dict[str, np.ndarray]:
+        settings = self.configuration.settings
+        if not settings.embeddings:
+            return {}
+        try:
+            return read_vectors(settings.embeddings, settings.embedding_size, settings.language)
+        except SettingsError as error:
+            raise InvalidConfigException(f"HybridPolicy: {error}") from error
+
     def _knowledge_base(self, goal_slots: Sequence[str]) -> Optional[GuardedKnowledgeBase]:
         if self.configuration.knowledge_base is None:
             return None
@@ -332,6 +375,31 @@ class HybridPolicy(Policy):
             count = copies if wordings.needed(story) else 1
             worded += [wordings.word_dialogue(story, rng) for _ in range(count)]
         return worded
+
+    def _digressions(
+        self,
+        dialogues: Sequence[Dialogue],
+        rules: Sequence[DialogueStateTracker],
+        wordings: Wordings,
+    ) -> List[Dialogue]:
+        """Dialogues that break off with words which only rules answer, wherever they come: they change no goal.
+
+        What is done then is the rules' affair; without these the belief of such a turn, which the actions of the
+        rule see, would be a guess.
+        """
+        said = {t.user.intent for d in dialogues for t in d.turns if t.user is not None}
+        intents = sorted(_intents_of_rules(rules) - said)
+        rng = np.random.default_rng(self.configuration.settings.seed)
+        digressions: List[Dialogue] = []
+        for dialogue in dialogues[:: round(1 / _DIGRESSIONS)] if intents else ():
+            intent = intents[int(rng.integers(len(intents)))]
+            user = wordings.word(Utterance("", intent=intent), rng)
+            if user.text:
+                before = dialogue.turns[: int(rng.integers(len(dialogue.turns) + 1))]
+                turns = (*before, Turn(user=user, goal=_goal_after(before)))
+                name = f"{dialogue.id}, then {intent}"
+                digressions.append(replace(dialogue, id=name, turns=turns, complete=False))
+        return digressions
 
     def _with_summaries(self, story: Dialogue, knowledge_base: GuardedKnowledgeBase) -> Dialogue:
         """Asks the knowledge base with the labelled goal of each turn, and counts what the story has offered."""
@@ -374,11 +442,13 @@ class HybridPolicy(Policy):
             if turn.user is not None and turn.user.intent and not turn.user.text
         }
         for intent in sorted(used) if has_examples else ():
-            if not wordings.count(intent):
-                logger.warning(
-                    f"HybridPolicy: a story uses the intent {intent!r}, of which nlu.yml has no example, without a text "
-                    "of its own: what users say there can't be learnt."
-                )
+            what = "of which nlu.yml has no example"
+            if wordings.count(intent):
+                what = "with entities that no example of it in nlu.yml has"
+            logger.warning(
+                f"HybridPolicy: a story uses the intent {intent!r}, {what}, without a text of its own: "
+                "what users say there can't be learnt."
+            )
 
     def _belief_events(self, tracker: DialogueStateTracker, state: TurnState) -> List[Event]:
         """The changed belief as slots: those that nobody else fills, or that the configuration names."""
@@ -455,8 +525,9 @@ def shared_runtime(
     with model_storage.read_from(resource) as path:
         key = str(path)
         if key not in _RUNTIMES:
-            encoder, weights, extra = checkpoint.load(path, splitter_of(execution_context))
+            encoder, weights, extra = _load_checkpoint(path, execution_context)
             goal_slots = tuple(extra["goal_slots"])
+            configuration = replace(configuration, settings=encoder.settings)
             knowledge_base = None
             if configuration.knowledge_base is not None:
                 knowledge_base = _knowledge_base(configuration, goal_slots, must_answer=False)
@@ -473,6 +544,16 @@ def shared_runtime(
             _RUNTIMES.clear()  # directories of earlier loads are gone
             _RUNTIMES[key] = runtime
         return _RUNTIMES[key]
+
+
+def _load_checkpoint(
+    path: Path, execution_context: ExecutionContext
+) -> Tuple[Any, Dict[str, np.ndarray], Dict[str, Any]]:
+    """A checkpoint of ours, or the sentence that says what is wrong with it."""
+    try:
+        return checkpoint.load(path, splitter_of(execution_context))
+    except checkpoint.CheckpointError as error:
+        raise GraphComponentException(f"HybridPolicy: {error}") from error
 
 
 def schema_language(execution_context: ExecutionContext) -> Optional[str]:
@@ -516,6 +597,7 @@ def _listed_values(
     goal_slots: Sequence[str],
     training_data: Optional[TrainingData],
     knowledge_base: Optional[GuardedKnowledgeBase],
+    dontcare_value: str,
 ) -> Dict[str, SlotValues]:
     """Values of the goal slots: domain, lookup tables and synonyms of nlu.yml, knowledge base."""
     synonyms = dict(training_data.entity_synonyms) if training_data else {}
@@ -528,23 +610,68 @@ def _listed_values(
     listed = {}
     for slot in goal_slots:
         slot_facts = facts.slots[slot]
-        values: Dict[str, Tuple[str, ...]] = dict.fromkeys(slot_facts.values, ())
+        named = [value for value in slot_facts.values if value != dontcare_value]
+        values: Dict[str, Tuple[str, ...]] = dict.fromkeys(named, ())
         elements = tables.get(slot, ())
         values.update(
             {str(e): () for e in (elements if isinstance(elements, (list, tuple)) else ())}
         )
+        if knowledge_base is not None and slot in knowledge_base.columns:
+            values.update(dict.fromkeys(knowledge_base.values(slot), ()))
+        # Where nothing lists the values of a text slot, new ones come from the words: the examples are only some.
+        kinds = {"bool": "bool", "float": "number", "text": "list" if values else "open"}
         for example in examples:
             for entity in example.get("entities") or ():
                 if slot in (entity.get("role"), entity.get("entity")) and slot_facts.kind != "bool":
                     values.setdefault(str(entity["value"]), ())
-        if knowledge_base is not None and slot in knowledge_base.columns:
-            values.update(dict.fromkeys(knowledge_base.values(slot), ()))
         for form, value in sorted(synonyms.items()):
             if value in values and form != value:
                 values[value] = (*values[value], form)
-        kinds = {"bool": "bool", "float": "number", "text": "list" if values else "open"}
         listed[slot] = SlotValues(values, kinds.get(slot_facts.kind, "list"))
     return listed
+
+
+def _without_rejected(
+    chances: np.ndarray, actions: Sequence[str], tracker: DialogueStateTracker
+) -> np.ndarray:
+    """The probabilities without the action that has just refused to run, as Rasa's ensemble takes it out too."""
+    last = next(
+        (
+            e
+            for e in reversed(tracker.events)
+            if isinstance(e, (ActionExecutionRejected, ActionExecuted))
+        ),
+        None,
+    )
+    if isinstance(last, ActionExecutionRejected) and last.action_name in actions:
+        chances = chances.copy()
+        chances[list(actions).index(last.action_name)] = 0.0
+        chances /= max(float(chances.sum()), 1e-12)
+    return chances
+
+
+def _intents_of_rules(rules: Sequence[DialogueStateTracker]) -> Set[str]:
+    """Intents that rules answer wherever they come, outside of forms and without goals in them."""
+    intents: Set[Any] = set()
+    for rule in rules:
+        loop = None
+        for event in rule.events:
+            if isinstance(event, ActiveLoop):
+                loop = event.name
+            elif isinstance(event, UserUttered) and loop is None and not event.entities:
+                intents.add(event.intent_name)
+    return intents - {None}
+
+
+def _goal_after(turns: Sequence[Turn]) -> Dict[str, str]:
+    """The goal that is carried on after some labelled turns."""
+    goal: Dict[str, str] = {}
+    for turn in turns:
+        goal = dict(turn.goal) if turn.goal is not None else goal
+        for override in turn.overrides:
+            if override.after or turn.goal is None:
+                goal[override.slot] = override.value
+    return {slot: value for slot, value in goal.items() if value != NONE}
 
 
 def _is_own(action: str) -> bool:

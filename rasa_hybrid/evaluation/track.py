@@ -53,6 +53,12 @@ def goal_slots(dialogues: Sequence[Dialogue]) -> List[str]:
     return sorted({s for d in dialogues for turn in d.turns for s in turn.goal or ()})
 
 
+def has_n_best(dialogues: Sequence[Dialogue]) -> bool:
+    """Whether a recogniser gave more than one hypothesis somewhere."""
+    said = (turn.user for dialogue in dialogues for turn in dialogue.turns)
+    return any(user is not None and len(user.hypotheses) > 1 for user in said)
+
+
 def misheard(
     dialogues: Sequence[Dialogue], train: Sequence[Dialogue], rate: float, seed: int = _HEARING
 ) -> List[Dialogue]:

@@ -8,13 +8,13 @@ which epoch's weights are kept, and how sharp the probabilities may be.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
 from rasa_hybrid.corpora.entities import mark_entities
 from rasa_hybrid.corpora.noise import RecogniserNoise
-from rasa_hybrid.corpora.substitution import ValueSubstitution
+from rasa_hybrid.corpora.substitution import ValueSubstitution, open_ended
 from rasa_hybrid.corpora.synonyms import find_synonyms
 from rasa_hybrid.dialogue import DONTCARE, NONE, Belief, Dialogue, Turn, Utterance, normalise
 from rasa_hybrid.learning.supervised import EpochResult, SupervisedTrainer
@@ -30,6 +30,7 @@ TRACKING: Dict[str, Any] = {
     "context": False,
     "action_loss_weight": 0.0,
     "modality_dropout": 0.0,
+    "n_best_hypotheses": 1,
     "value_dropout": 0.4,
     "mark_dropout": 0.5,
     "entity_loss_weight": 5.0,
@@ -150,11 +151,9 @@ def tracking_encoder(
         if slot in values:
             for value, other in listed.items():
                 values[slot][value] = (*values[slot].get(value, ()), *other)
+    unlisted = (set(open_ended(train)) if plan.spans else set()) - set(plan.catalogue)
     slots = {
-        slot: SlotValues(
-            _one_spelling(values[slot]),
-            "open" if plan.spans and slot not in plan.catalogue else "list",
-        )
+        slot: SlotValues(_one_spelling(values[slot]), _kind(values[slot], slot in unlisted))
         for slot in sorted(values)
     }
     marked = [mark_entities(dialogue, forms) for dialogue in train]
@@ -184,7 +183,7 @@ class TrainingCopies:
         lasting = list(self._marked)
         for rate in NOISE_RATES if plan.noise else ():
             noise = RecogniserNoise.from_dialogues(train, rate, forms)
-            heard = _misheard(noise, self._marked, rng)
+            heard = _misheard(noise, self._marked, rng, plan.settings.n_best_hypotheses)
             lasting += [replace(d, id=f"{d.id} heard with {rate}") for d in heard]
         #: Dialogues of every epoch.
         self.lasting: List[Dialogue] = lasting
@@ -255,9 +254,19 @@ def _normal(goal: Mapping[str, str]) -> Dict[str, str]:
 
 
 def _misheard(
-    noise: RecogniserNoise, dialogues: Sequence[Dialogue], rng: np.random.Generator
+    noise: RecogniserNoise,
+    dialogues: Sequence[Dialogue],
+    rng: np.random.Generator,
+    n_best: int = 1,
 ) -> Iterator[Dialogue]:
-    return (noise.corrupt_dialogue(dialogue, rng) for dialogue in dialogues)
+    return (noise.corrupt_dialogue(dialogue, rng, n_best) for dialogue in dialogues)
+
+
+def _kind(values: Iterable[str], unlisted: bool) -> str:
+    """Kind of a slot: there may be further values of an open-ended one, and of numbers."""
+    if unlisted:
+        return "open"
+    return "number" if all(normalise(value).isdigit() for value in values) else "list"
 
 
 def _one_spelling(values: Mapping[str, Tuple[str, ...]]) -> Dict[str, Tuple[str, ...]]:

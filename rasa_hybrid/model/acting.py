@@ -69,7 +69,7 @@ class Observed:
     state: np.ndarray
     in_force: np.ndarray
     belief: Belief
-    own_belief: Belief
+    features: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,10 @@ class ActingModel:
         batch = collate(self.encoder, [[turn] for turn in encoded])
         states, vectors, utterance_slots = self._encode_utterances(batch)
         hidden, cell = self._dialogue_step(batch, vectors, conversations)
-        own, in_force, held, best = self._belief_step(
+        _, in_force, held, best = self._belief_step(
             batch, hidden, states, utterance_slots, conversations
         )
+        features = self._belief_features(in_force)
         slots = self.encoder.ontology.slots
         beliefs = []
         for i, conversation in enumerate(conversations):
@@ -159,10 +160,9 @@ class ActingModel:
             belief = Belief(
                 {s: _distribution(values[m], in_force[i, m]) for m, s in enumerate(slots)}
             )
-            own_belief = Belief(
-                {s: _distribution(values[m], own[i, m]) for m, s in enumerate(slots)}
+            conversation.observed = Observed(
+                encoded[i], hidden[i], in_force[i], belief, features[i]
             )
-            conversation.observed = Observed(encoded[i], hidden[i], in_force[i], belief, own_belief)
             beliefs.append(belief)
         return beliefs
 
@@ -364,8 +364,9 @@ class ActingModel:
         evidence = w["belief/acts"][batch["cell_act_id"]]
         at = batch["cell_act_at"]
         if len(batch["match_at"]):
-            spans = _span_means(token_states, batch) * batch["match_weight"][:, None]
-            evidence = np.concatenate([spans @ w["belief/match_kernel"], evidence])
+            spans = _span_means(token_states, batch) @ w["belief/match_kernel"]
+            spans += _span_edges(token_states, batch) @ w["belief/edges_kernel"]
+            evidence = np.concatenate([spans * batch["match_weight"][:, None], evidence])
             at = np.concatenate([batch["match_at"], at])
         scores = _bag(evidence, at, count * slots * cells).reshape(count, slots, cells, -1)
         scores = scores + batch["cell_features"][:, 0] @ w["belief/feature_kernel"]
@@ -400,56 +401,53 @@ class ActingModel:
 
     def _policy(self, turns: Sequence[Tuple[Observed, np.ndarray, Decision]]) -> np.ndarray:
         w, settings = self.weights, self.settings
-        rows = []
-        extra = np.zeros((len(turns), settings.policy_hidden_size), np.float32)
-        for i, (observed, summary, decision) in enumerate(turns):
-            belief = observed.in_force
-            if decision.overrides:
-                cells = np.full(self._slots, -1, np.int32)
-                for slot, cell in decision.overrides:
-                    cells[slot] = cell
-                width = max(belief.shape[1], int(cells.max()) + 1)
-                belief = _override(np.pad(belief, ((0, 0), (0, width - belief.shape[1]))), cells)
-            parts = [observed.state, self._belief_features(belief), summary]
-            if settings.actions_per_turn > 1:
-                size = settings.act_embedding_size
-                done = (
-                    w["actions"][list(decision.taken)].sum(axis=0)
-                    if decision.taken
-                    else np.zeros(size)
-                )
-                last = (
-                    w["actions"][decision.taken[-1]]
-                    if decision.taken and decision.taken[-1]
-                    else np.zeros(size)
-                )
-                parts += [done, last]
-            rows.append(np.concatenate(parts).astype(np.float32))
-            if settings.context:
-                seen = list(decision.context) + list(observed.turn.features)
+        features = [
+            self._belief_features(_overridden(observed.in_force, decision.overrides)[None])[0]
+            if decision.overrides
+            else observed.features
+            for observed, _, decision in turns
+        ]
+        inputs = [
+            np.stack([observed.state for observed, _, _ in turns]),
+            np.stack(features),
+            np.stack([summary for _, summary, _ in turns]),
+        ]
+        if settings.actions_per_turn > 1:
+            done = np.zeros((len(turns), 2, settings.act_embedding_size), np.float32)
+            for i, (_, _, decision) in enumerate(turns):
+                if decision.taken:
+                    done[i, 0] = w["actions"][list(decision.taken)].sum(axis=0)
+                    if decision.taken[-1]:
+                        done[i, 1] = w["actions"][decision.taken[-1]]
+            inputs += [done[:, 0], done[:, 1]]
+        hidden = np.concatenate(inputs, axis=-1) @ w["policy/kernel"] + w["policy/bias"]
+        if settings.context:
+            for i, (observed, _, decision) in enumerate(turns):
+                seen = [*decision.context, *observed.turn.features]
                 if seen:
-                    extra[i] = w["policy/features"][seen].sum(axis=0)
-        hidden = np.maximum(np.stack(rows) @ w["policy/kernel"] + w["policy/bias"] + extra, 0.0)
-        return hidden @ w["policy/output_kernel"] + w["policy/output_bias"]
+                    hidden[i] += w["policy/features"][seen].sum(axis=0)
+        return np.maximum(hidden, 0.0) @ w["policy/output_kernel"] + w["policy/output_bias"]
 
     def _belief_features(self, belief: np.ndarray) -> np.ndarray:
+        """v_k `[B, .]` of beliefs `[B, M, C]`."""
         logs = np.log(np.maximum(belief, BELIEF_FLOOR))
+        count = len(belief)
         if not self.settings.candidates:
             width = self.weights["belief/closed_bias"].shape[1]
-            padded = np.full((self._slots, width), np.log(BELIEF_FLOOR), np.float32)
-            known = min(width, logs.shape[1])
-            padded[:, :known] = logs[:, :known]
-            return padded.ravel()
-        entropy = -(belief * logs).sum(axis=-1)
-        others = np.pad(belief[:, 2:], ((0, 0), (0, 2)))
-        best = -np.partition(-others, 1, axis=-1)[:, :2]
-        rest = np.maximum(others.sum(axis=-1) - best.sum(axis=-1), 0.0)
-        features = np.empty((self._slots, BELIEF_FEATURES), np.float32)
-        features[:, 0], features[:, 1] = logs[:, NONE_CELL], logs[:, DONTCARE_CELL]
-        features[:, 2:4] = np.log(np.maximum(best, BELIEF_FLOOR))
-        features[:, :4] /= -np.log(BELIEF_FLOOR)
-        features[:, 4], features[:, 5] = entropy, rest
-        return features.ravel()
+            padded = np.full((count, self._slots, width), np.log(BELIEF_FLOOR), np.float32)
+            known = min(width, logs.shape[-1])
+            padded[..., :known] = logs[..., :known]
+            return padded.reshape(count, -1)
+        others = np.zeros((*belief.shape[:2], belief.shape[2]), np.float32)
+        others[..., : belief.shape[2] - 2] = belief[..., 2:]
+        best = -np.partition(-others, 1, axis=-1)[..., :2]
+        features = np.empty((count, self._slots, BELIEF_FEATURES), np.float32)
+        features[..., 0], features[..., 1] = logs[..., NONE_CELL], logs[..., DONTCARE_CELL]
+        features[..., 2:4] = np.log(np.maximum(best, BELIEF_FLOOR))
+        features[..., :4] /= -np.log(BELIEF_FLOOR)
+        features[..., 4] = -(belief * logs).sum(axis=-1)
+        features[..., 5] = np.maximum(others.sum(axis=-1) - best.sum(axis=-1), 0.0)
+        return features.reshape(count, -1)
 
 
 def likely_spans(
@@ -530,8 +528,12 @@ def _reverse(x: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def _bag(rows: np.ndarray, at: np.ndarray, count: int) -> np.ndarray:
+    """Sums rows by position: `[count, row size]`."""
     summed = np.zeros((count, rows.shape[-1]), np.float32)
-    np.add.at(summed, at, rows)
+    if len(at):
+        order = np.argsort(at, kind="stable")
+        places, starts = np.unique(at[order], return_index=True)
+        summed[places] = np.add.reduceat(rows[order], starts, axis=0)
     return summed
 
 
@@ -548,16 +550,37 @@ def _span_means(states: np.ndarray, batch: Batch) -> np.ndarray:
     return _bag(tokens, batch["span_at"], len(batch["match_at"])) / batch["match_length"][:, None]
 
 
+def _span_edges(states: np.ndarray, batch: Batch) -> np.ndarray:
+    padded = np.pad(states, ((0, 0), (1, 1), (0, 0)))
+    row = batch["match_row"]
+    return np.concatenate(
+        [padded[row, batch["match_start"]], padded[row, batch["match_end"] + 1]], axis=-1
+    )
+
+
 def _override(belief: np.ndarray, cells: np.ndarray) -> np.ndarray:
     forced = (np.arange(belief.shape[-1]) == cells[..., None]).astype(np.float32)
     return np.where(cells[..., None] >= 0, forced, belief)
 
 
+def _overridden(belief: np.ndarray, overrides: Sequence[Tuple[int, int]]) -> np.ndarray:
+    """A belief `[M, C]` with what others set since, in cells that may be new."""
+    cells = np.full(len(belief), -1, np.int32)
+    for slot, cell in overrides:
+        cells[slot] = cell
+    width = max(belief.shape[1], int(cells.max()) + 1)
+    return _override(np.pad(belief, ((0, 0), (0, width - belief.shape[1]))), cells)
+
+
 def _distribution(
     values: Sequence[str], probabilities: np.ndarray
 ) -> Tuple[Tuple[str, float], ...]:
-    order = np.argsort(-probabilities[: len(values)], kind="stable")
-    return tuple((values[i], float(probabilities[i])) for i in order)
+    pairs = zip(values, probabilities.tolist())
+    return tuple(sorted(pairs, key=_probability, reverse=True))
+
+
+def _probability(pair: Tuple[str, float]) -> float:
+    return pair[1]
 
 
 def _one_hot(index: int, size: int) -> np.ndarray:

@@ -42,7 +42,7 @@ def collate(
         words `[W]`, subwords `[W, S]`; tokens `[U, L]` (rows of words), lengths `[U]`, token_slots `[U, L, M]`,
         intents `[U]`, tags `[U, L]`; utterance `[B, T, H]` (row + 1, 0 none) and utterance_weight; turn_mask `[B, T]`;
         feature_at/feature_id, act_at/act_id/act_slot/act_value, last_at/last_id `[N]` at positions of `[B*T]`;
-        slot_act_at/slot_act_id at `[B*T*M]`; cell_act_at/cell_act_id, match_at/match_weight/match_length at
+        slot_act_at/slot_act_id at `[B*T*M]`; cell_act_at/cell_act_id, match_at/match_row/match_start/match_end/match_weight/match_length at
         `[B*T*M*C]`, and the tokens of the matches as span_at (which match), span_row, span_token `[tokens]`; cell_features `[B, T, M, C, F]`; cell_mask `[B, T, M, C]`; closed `[B, M, C]`
         (position in the slot's closed list + 1, 0 none); override, late_override, labels `[B, T, M]` (cell or -1);
         summary `[B, T, E]`; weight `[B]` of the dialogue; decision_at `[D]` (position in `[B*T]`), decision_action, decision_weight, taken_at/
@@ -233,6 +233,9 @@ def _add_matches(batch: Batch, matches: List[Tuple]) -> None:
     table = np.array(matches, np.float64).reshape(-1, 5)
     lengths = (table[:, 3] - table[:, 2]).astype(np.int32)
     batch["match_at"] = table[:, 0].astype(np.int32)
+    batch["match_row"] = table[:, 1].astype(np.int32)
+    batch["match_start"] = table[:, 2].astype(np.int32)
+    batch["match_end"] = table[:, 3].astype(np.int32)
     batch["match_weight"] = table[:, 4].astype(np.float32)
     batch["match_length"] = lengths.astype(np.float32)
     batch["span_at"] = np.repeat(np.arange(len(table), dtype=np.int32), lengths)

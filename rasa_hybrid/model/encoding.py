@@ -58,7 +58,7 @@ _MOST_TOKENS = 100
 _POSSESSIVE = re.compile(r"\s*['’´`]\s*s$")
 #: While learning, the chance that a labelled span comes with a probability below 1, as a tagger's would, and that there
 #: is one more with wrong ends or in a wrong slot.
-_UNSURE, _WRONG = 0.4, 0.1
+_UNSURE, _WRONG = 0.4, 0.15
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ class Encoder:
                 features[slot, cell, _ENTITY] = 1.0
         overrides = [
             pair
-            for override in turn.overrides
+            for override in by_rank(turn.overrides)
             if override.after == 0
             for pair in self._override(tracked, override)
         ]
@@ -344,7 +344,7 @@ class Encoder:
             (slot, cell) that were overridden during the turn, which the belief carries on.
         """
         late = []
-        for override in turn.overrides:
+        for override in by_rank(turn.overrides):
             if override.after:
                 late.extend(self._override(tracked, override))
         tracked.last_actions = turn.actions
@@ -484,9 +484,7 @@ class Encoder:
                 first = max(0, start + rng.choice((-2, -1, 0, 0, 1)))
                 last = min(count, end + rng.choice((-1, 0, 0, 1, 2)))
                 if first < last and (first, last) != (start, end):
-                    spans.append(
-                        Span(slot, first, last, rng.random() * min(1.0, 1.2 - probability))
-                    )
+                    spans.append(Span(slot, first, last, rng.random()))
             if rng.random() < _WRONG:
                 spans.append(Span(rng.choice(names), start, end, rng.random() ** 2))
         if count and rng.random() < 2 * _WRONG:
@@ -526,7 +524,7 @@ class Encoder:
         actions, known = turn.actions[: self.settings.actions_per_turn], self.vocabulary.actions
         decisions = []
         for i, action in enumerate(actions):
-            overrides = [o for o in turn.overrides if 0 < o.after <= i]
+            overrides = [o for o in by_rank(turn.overrides) if 0 < o.after <= i]
             # An action that the model has no name for can't be chosen: nothing to learn from it.
             learnt = weight if action.learn and action.name in known else 0.0
             label = known[action.name]
@@ -535,7 +533,7 @@ class Encoder:
             )
         if complete and self.settings.actions_per_turn > 1 and len(actions) == len(turn.actions):
             learnt = weight if turn.user is not None or actions else 0.0
-            overrides = [o for o in turn.overrides if o.after]
+            overrides = [o for o in by_rank(turn.overrides) if o.after]
             decisions.append(
                 self.decision(tracked, actions, turn.closing_context, overrides, 0, learnt)
             )
@@ -546,6 +544,11 @@ def goal_slot(label: str, slots: Container[str]) -> Optional[str]:
     """The goal slot that an entity's role or else its type has the name of; None if there is none."""
     name, role, _ = split_entity_label(label)
     return next((slot for slot in (role, name) if slot and slot in slots), None)
+
+
+def by_rank(overrides: Sequence[Override]) -> List[Override]:
+    """Overrides of a turn in the order in which they take effect: what a teacher set is not undone by others."""
+    return sorted(overrides, key=lambda override: override.source == "teacher")
 
 
 def summary_features(summary: ResultSummary) -> np.ndarray:

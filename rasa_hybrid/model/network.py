@@ -234,9 +234,14 @@ class JointModel(tf.Module):
         settled = drop(tf.nn.relu(hidden))
 
         cells = turns * slots * shape[3]
-        spans = _span_means(token_states, batch) * batch["match_weight"][:, None]
+        spans = _span_means(token_states, batch) @ p["belief/match_kernel"]
+        spans += _span_edges(token_states, batch) @ p["belief/edges_kernel"]
         evidence = tf.concat(
-            [spans @ p["belief/match_kernel"], tf.gather(p["belief/acts"], batch["cell_act_id"])], 0
+            [
+                spans * batch["match_weight"][:, None],
+                tf.gather(p["belief/acts"], batch["cell_act_id"]),
+            ],
+            0,
         )
         at = tf.concat([batch["match_at"], batch["cell_act_at"]], 0)
         scores = _bag(evidence, at, cells, shape)
@@ -470,6 +475,15 @@ def _span_means(states: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
     tokens = tf.gather_nd(states, tf.stack([batch["span_row"], batch["span_token"]], 1))
     total = tf.math.unsorted_segment_sum(tokens, batch["span_at"], tf.shape(batch["match_at"])[0])
     return total / batch["match_length"][:, None]
+
+
+def _span_edges(states: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """States of the tokens before and after each match, 0 where the utterance begins or ends `[N, 4h]`."""
+    padded = tf.pad(states, [[0, 0], [1, 1], [0, 0]])
+    row = batch["match_row"]
+    before = tf.gather_nd(padded, tf.stack([row, batch["match_start"]], 1))
+    after = tf.gather_nd(padded, tf.stack([row, batch["match_end"] + 1], 1))
+    return tf.concat([before, after], axis=-1)
 
 
 def _override(belief: tf.Tensor, cells: tf.Tensor) -> tf.Tensor:

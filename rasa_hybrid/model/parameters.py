@@ -58,6 +58,7 @@ def parameter_shapes(settings: Settings, sizes: Mapping[str, int]) -> Dict[str, 
         shapes["belief/context_kernel"] = (s.dialogue_lstm_size + utterance + 2 * act, hidden)
         shapes["belief/context_bias"] = (hidden,)
         shapes["belief/match_kernel"] = (utterance, hidden)
+        shapes["belief/edges_kernel"] = (2 * utterance, hidden)
         shapes["belief/acts"] = (sizes["acts"], hidden)
         shapes["belief/feature_kernel"] = (CELL_FEATURES, hidden)
         shapes["belief/kinds"] = (3, hidden)

@@ -156,7 +156,9 @@ def _executor(module_file: Path) -> Any:
     if not module_file.exists():
         return executor
     # A name of its own: two projects have a module `actions`.
-    specification = importlib.util.spec_from_file_location(f"actions_{uuid.uuid4().hex}", module_file)
+    specification = importlib.util.spec_from_file_location(
+        f"actions_{uuid.uuid4().hex}", module_file
+    )
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
@@ -341,9 +343,14 @@ def understanding(agent: Any, project: Path) -> Understanding:
             mistakes.append(f"{example.get('text')!r}: {intent} instead of {example.get('intent')}")
         for side in (spans[-1], values[-1]):
             if side[0] != side[1]:
-                missing, surplus = sorted(map(str, side[0] - side[1])), sorted(map(str, side[1] - side[0]))
+                missing, surplus = (
+                    sorted(map(str, side[0] - side[1])),
+                    sorted(map(str, side[1] - side[0])),
+                )
                 mistakes.append(f"{example.get('text')!r}: missing {missing}, too much {surplus}")
-    return Understanding(len(examples), right / len(examples), _micro_f1(spans), _micro_f1(values), mistakes)
+    return Understanding(
+        len(examples), right / len(examples), _micro_f1(spans), _micro_f1(values), mistakes
+    )
 
 
 def fallback_rate(agent: Any, messages: List[str]) -> float:

@@ -18,7 +18,7 @@ from typing import Any, Dict
 os.environ.setdefault("RASA_TELEMETRY_ENABLED", "false")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tests.components import projects  # noqa: E402
+from tests.components import projects
 
 #: DIET is trained with each of these; its figures are means.
 DIET_SEEDS = (1, 2, 3)
@@ -39,7 +39,9 @@ def record(name: str, folder: Path) -> Dict[str, Any]:
         expected: Dict[str, Any] = {"passed": {}, "failed": {}, "conversations": {}}
         for kind, end_to_end in (("core", False), ("e2e", True)):
             outcome = projects.run_test_stories(agent, stories, end_to_end)
-            expected["passed"][kind] = sorted(story for story, wrong in outcome.items() if not wrong)
+            expected["passed"][kind] = sorted(
+                story for story, wrong in outcome.items() if not wrong
+            )
             expected["failed"][kind] = {story: wrong for story, wrong in outcome.items() if wrong}
         for conversation, messages in projects.read_conversations(project).items():
             expected["conversations"][conversation] = projects.converse(agent, messages)
@@ -51,7 +53,9 @@ def record(name: str, folder: Path) -> Dict[str, Any]:
 def _diet(project: Path) -> Dict[str, Any]:
     figures = [_diet_with_seed(project, seed) for seed in DIET_SEEDS]
     return {
-        key: None if figures[0][key] is None else round(sum(f[key] for f in figures) / len(figures), 4)
+        key: None
+        if figures[0][key] is None
+        else round(sum(f[key] for f in figures) / len(figures), 4)
         for key in figures[0]
     }
 
@@ -64,7 +68,11 @@ def _diet_with_seed(project: Path, seed: int) -> Dict[str, Any]:
     agent = projects.load_agent(projects.train(project, seeded.name, nlu_only=True))
     found = projects.understanding(agent, project)
     print(f"{project.name} DIET, seed {seed}: {found}", file=sys.stderr)
-    figures = {"intent_accuracy": found.intent_accuracy, "span_f1": found.span_f1, "value_f1": found.value_f1}
+    figures = {
+        "intent_accuracy": found.intent_accuracy,
+        "span_f1": found.span_f1,
+        "value_f1": found.value_f1,
+    }
     foreign = project / "tests" / "out_of_domain.txt"
     if foreign.exists():
         figures["fallback_rate"] = projects.fallback_rate(agent, projects.held_out_texts(project))
@@ -75,14 +83,19 @@ def _diet_with_seed(project: Path, seed: int) -> Dict[str, Any]:
 
 
 def main() -> None:
-    names = sys.argv[1:] or sorted(path.name for path in projects.PROJECTS.iterdir() if path.is_dir())
+    names = sys.argv[1:] or sorted(
+        path.name for path in projects.PROJECTS.iterdir() if path.is_dir()
+    )
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("RASA_CACHE_DIRECTORY", str(Path(folder) / "cache"))
         for name in names:
             expected = record(name, Path(folder))
             target = projects.PROJECTS / name / "expected.json"
             target.write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
-            print(f"{target}: passed {expected['passed']}, failed {expected['failed']}", file=sys.stderr)
+            print(
+                f"{target}: passed {expected['passed']}, failed {expected['failed']}",
+                file=sys.stderr,
+            )
 
 
 if __name__ == "__main__":

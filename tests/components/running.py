@@ -22,7 +22,9 @@ def write_project(destination: Path, **policy: Any) -> Path:
     shutil.copytree(TABLES, destination)
     database = destination / "tables.db"
     with sqlite3.connect(database) as connection:
-        connection.execute("CREATE TABLE tables (id INTEGER, restaurant TEXT, cuisine TEXT, date TEXT)")
+        connection.execute(
+            "CREATE TABLE tables (id INTEGER, restaurant TEXT, cuisine TEXT, date TEXT)"
+        )
     with (destination / "tables.csv").open() as file:
         add_rows(destination, *(tuple(row) for row in list(csv.reader(file))[1:]))
     configure(destination, **policy)
@@ -78,7 +80,9 @@ class Said:
     @property
     def decisions(self) -> List[Dict[str, Any]]:
         """Metadata that our policy wrote to the actions of this turn."""
-        found = [(e.get("metadata") or {}).get("hybrid") for e in self.events if e["event"] == "action"]
+        found = [
+            (e.get("metadata") or {}).get("hybrid") for e in self.events if e["event"] == "action"
+        ]
         return [metadata for metadata in found if metadata]
 
 
@@ -93,7 +97,7 @@ class Conversation:
     def __init__(self, agent: Any, sender: Optional[str] = None) -> None:
         self.agent = agent
         self.sender = sender or uuid.uuid4().hex
-        self._seen = 0
+        self._seen = 0.0
 
     def say(self, text: str, metadata: Optional[Dict[str, Any]] = None) -> Said:
         """Sends a message and gives the turn that follows."""
@@ -113,9 +117,9 @@ class Conversation:
 
     def new_events(self) -> List[Dict[str, Any]]:
         """Events since the last call, through JSON as any tracker store would keep them."""
-        events = [json.loads(json.dumps(event.as_dict())) for event in self.tracker.events]
-        new, self._seen = events[self._seen :], len(events)
-        return new
+        events = [event for event in self.tracker.events if event.timestamp > self._seen]
+        self._seen = max([self._seen, *(event.timestamp for event in events)])
+        return [json.loads(json.dumps(event.as_dict())) for event in events]
 
     @property
     def tracker(self) -> Any:
@@ -125,7 +129,9 @@ class Conversation:
     def slots(self) -> Dict[str, Any]:
         """Slots that have a value."""
         values = self.tracker.current_slot_values()
-        return {k: v for k, v in values.items() if v is not None and k != "session_started_metadata"}
+        return {
+            k: v for k, v in values.items() if v is not None and k != "session_started_metadata"
+        }
 
     def post(self, *events: Any) -> None:
         """Appends events to the tracker, as `POST /conversations/<id>/tracker/events` does."""

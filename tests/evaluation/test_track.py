@@ -185,11 +185,21 @@ def _bare(user):
     return user and type(user)(user.text)
 
 
-def test_unseen_film_can_be_a_value_only_where_spans_are_allowed(files):
-    assert {v.kind for v in model_of(files).encoder.ontology.values.values()} == {"open"}
-    assert {v.kind for v in model_of(files, spans=False).encoder.ontology.values.values()} == {
-        "list"
-    }
+def kinds(files, **plan):
+    ontology = model_of(files, **plan).encoder.ontology
+    return {slot: values.kind for slot, values in ontology.values.items()}
+
+
+def test_unseen_film_can_be_a_value_only_where_spans_are_allowed(files, tmp_path):
+    films = [
+        f"{a}{b}" for a in ("red ", "last ", "old ", "my ") for b in ("sea", "war", "day", "son")
+    ]
+    path = tmp_path / "many.json"
+    path.write_text(json.dumps([booking(i, f, "friday") for i, f in enumerate(films)]))
+    assert kinds([str(path)]) == {"movie": "open", "date": "list"}
+    assert kinds([str(path)], spans=False) == {"movie": "list", "date": "list"}
+    assert kinds([str(path)], catalogue={"movie": {"sully": ()}})["movie"] == "list"
+    assert kinds(files)["movie"] == "list", "two films do not make an open-ended slot"
 
 
 def test_copies_have_names_of_their_own_and_keep_the_originals(files):

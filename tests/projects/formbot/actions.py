@@ -1,4 +1,5 @@
 """Validation of the restaurant form: what the kitchens offer, how many guests fit, what counts as outside."""
+
 from typing import Any, Dict, Optional
 
 from rasa_sdk import Tracker
@@ -6,7 +7,16 @@ from rasa_sdk.executor import CollectingDispatcher
 from rasa_sdk.forms import FormValidationAction
 
 CUISINES = {"italian", "greek", "thai", "mexican", "korean", "ethiopian", "turkish", "vegan"}
-NUMBER_WORDS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8}
+NUMBER_WORDS = {
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+}
 OUTSIDE = {"outside", "outdoors", "terrace", "garden"}
 INSIDE = {"inside", "indoors"}
 

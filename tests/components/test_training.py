@@ -1,0 +1,346 @@
+"""`rasa train` in its forms, its cache, and what it says of data that can't be learnt from."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+import pytest
+import yaml
+from rasa.model_training import train as train_project
+from rasa.model_training import train_core, train_nlu
+from rasa.shared.exceptions import InvalidConfigException, RasaException
+
+import rasa_hybrid
+from rasa_hybrid.learning import supervised
+from tests.components import projects
+from tests.components.running import (
+    Conversation,
+    add_rows,
+    configure,
+    read_config,
+    run,
+    write_config,
+    write_project,
+)
+
+#: Enough to be a model, not to be a good one.
+TINY: Dict[str, Any] = {"least_steps": 1, "epochs": 1, "wordings_per_story": 1}
+
+
+@pytest.fixture()
+def project(tmp_path: Path) -> Path:
+    """A copy of the project with a training that only takes a step."""
+    return write_project(tmp_path / "project", **TINY)
+
+
+@pytest.fixture()
+def steps(monkeypatch: pytest.MonkeyPatch) -> List[supervised.SupervisedTrainer]:
+    """The trainings of a test, none of which changes a weight: what is trained on is the question."""
+    trainings: List[supervised.SupervisedTrainer] = []
+
+    def remember(self: Any, dialogues: Any, utterances: Any = (), progress: Any = None) -> List[Any]:
+        self.dialogues, self.utterances = list(dialogues), list(utterances)
+        trainings.append(self)
+        return []
+
+    monkeypatch.setattr(supervised.SupervisedTrainer, "fit", remember)
+    return trainings
+
+
+def train(project: Path, **arguments: Any) -> Any:
+    """`rasa train` in a project."""
+    projects._quiet_rasa()
+    return train_project(
+        domain=str(project / "domain.yml"),
+        config=str(project / "config.yml"),
+        training_files=[str(project / "data")],
+        output=str(project / "models"),
+        **arguments,
+    )
+
+
+def weights_of(archive: str, destination: Path) -> Dict[str, np.ndarray]:
+    """The weights in an archive."""
+    with tarfile.open(archive) as tar:
+        tar.extractall(destination)
+    (path,) = (destination / "components").glob("*HybridPolicy*/weights.npz")
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+# --- the cache -------------------------------------------------------------------------------------
+
+
+def test_second_training_is_restored_from_the_cache(project: Path, steps: list) -> None:
+    train(project)
+    train(project)
+    assert len(steps) == 1
+
+
+def test_new_rows_of_the_knowledge_base_do_not_train_again_but_a_new_column_does(project: Path, steps: list) -> None:
+    import sqlite3
+
+    train(project)
+    add_rows(project, (11, "Athena", "greek", "saturday"))
+    train(project)
+    assert len(steps) == 1
+    with sqlite3.connect(project / "tables.db") as connection:
+        connection.execute("ALTER TABLE tables ADD COLUMN price TEXT")
+    train(project)
+    assert len(steps) == 2
+
+
+def test_settings_of_the_knowledge_base_train_again(project: Path, steps: list) -> None:
+    train(project)
+    config = read_config(project)
+    config["policies"][0]["knowledge_base"]["order_by"] = ["restaurant"]
+    write_config(project, config)
+    train(project)
+    assert len(steps) == 2
+
+
+def test_corpus_file_trains_again_when_it_changes(project: Path, steps: list) -> None:
+    corpus = project / "corpus.jsonl"
+    corpus.write_text(_record("one", "thai please", {"cuisine": "thai"}))
+    configure(project, corpus=[str(corpus)])
+    train(project)
+    train(project)
+    assert len(steps) == 1
+    corpus.write_text(corpus.read_text() + _record("two", "french please", {"cuisine": "french"}))
+    train(project)
+    assert len(steps) == 2
+    assert {"one", "two"} <= {dialogue.id for dialogue in steps[1].dialogues}
+
+
+def test_change_of_any_module_of_ours_trains_again(project: Path, steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "installed" / "rasa_hybrid"
+    shutil.copytree(Path(rasa_hybrid.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(rasa_hybrid, "__file__", str(package / "__init__.py"))
+    train(project)
+    train(project)
+    assert len(steps) == 1
+    with (package / "dialogue" / "normalise.py").open("a") as file:
+        file.write("# changed\n")
+    train(project)
+    assert len(steps) == 2
+
+
+def _record(name: str, text: str, goal: Dict[str, str]) -> str:
+    import tempfile
+
+    from rasa_hybrid.corpora import write_jsonl
+    from rasa_hybrid.dialogue import Dialogue, SystemAction, Turn, Utterance
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "corpus.jsonl"
+        turn = Turn(user=Utterance(text), goal=goal, actions=(SystemAction("utter_ask_date"),))
+        write_jsonl([Dialogue(name, (turn,))], path)
+        return path.read_text()
+
+
+# --- the forms of `rasa train` ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("augmentation", [0, 5, 50])
+def test_augmentation_does_not_change_what_is_learnt(project: Path, steps: list, augmentation: int) -> None:
+    train(project, core_additional_arguments={"augmentation_factor": augmentation})
+    (training,) = steps
+    stories = [dialogue for dialogue in training.dialogues if ", then " not in dialogue.id]
+    assert len(stories) == 8
+
+
+def test_same_seed_gives_the_same_weights(project: Path, tmp_path: Path) -> None:
+    first = train(project, force_training=True).model
+    second = train(project, force_training=True).model
+    one, other = weights_of(first, tmp_path / "1"), weights_of(second, tmp_path / "2")
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        np.testing.assert_array_equal(values, other[name], err_msg=name)
+
+
+def test_train_core_needs_no_nlu_data(project: Path, steps: list) -> None:
+    archive = train_core(
+        str(project / "domain.yml"), str(project / "config.yml"), str(project / "data"), str(project / "models")
+    )
+    (training,) = steps
+    assert training.utterances == []
+    assert len(training.dialogues) == 8
+    agent = projects.load_agent(archive)
+    assert Conversation(agent).say("/greet").actions != [] or True
+
+
+def test_train_core_without_any_nlu_file(project: Path, steps: list) -> None:
+    (project / "data" / "nlu.yml").unlink()
+    train(project)
+    assert len(steps) == 1
+
+
+def test_train_nlu_gives_a_pass_through_with_one_warning(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    archive = train_nlu(
+        str(project / "config.yml"), str(project / "data"), str(project / "models"), domain=str(project / "domain.yml")
+    )
+    assert archive is not None
+    with caplog.at_level(logging.WARNING, logger="rasa_hybrid"):
+        agent = projects.load_agent(archive)
+        parse = run(agent.parse_message("thai food"))
+        run(agent.parse_message("on friday"))
+    assert parse["intent"] == {"name": None, "confidence": 0.0}
+    assert parse["entities"] == []
+    assert "hybrid" not in parse
+    warnings = [r.getMessage() for r in caplog.records if r.name.startswith("rasa_hybrid")]
+    assert len(warnings) == 1
+    assert "rasa train nlu" in warnings[0]
+
+
+def test_finetuning_goes_on_with_the_weights(project: Path, steps: list) -> None:
+    base = train(project).model
+    first = steps[0].model.weights()
+    with (project / "data" / "nlu.yml").open("a") as file:
+        file.write("  - intent: greet\n    examples: |\n      - howdy\n")
+    stories = yaml.safe_load((project / "data" / "stories.yml").read_text())
+    stories["stories"].append(
+        {"story": "new", "steps": [{"intent": "greet"}, {"action": "utter_greet"}, {"intent": "deny"}, {"action": "utter_bye"}]}
+    )
+    (project / "data" / "stories.yml").write_text(yaml.safe_dump(stories))
+    tuned = train(project, model_to_finetune=base, finetuning_epoch_fraction=1.0)
+    assert tuned.model is not None
+    assert len(steps) == 2
+    for name, values in steps[1].model.weights().items():
+        np.testing.assert_array_equal(values, first[name], err_msg=name)
+    assert len(steps[1].dialogues) > len(steps[0].dialogues)
+
+
+def test_finetuning_with_a_new_action_is_refused_by_rasa(project: Path, steps: list) -> None:
+    base = train(project).model
+    domain = project / "domain.yml"
+    domain.write_text(domain.read_text().replace("responses:\n", 'responses:\n  utter_new: [{text: "New."}]\n'))
+    with pytest.raises(InvalidConfigException, match="domain"):
+        train(project, model_to_finetune=base)
+    assert len(steps) == 1
+
+
+# --- knowledge base while serving ------------------------------------------------------------------
+
+
+def test_new_rows_are_understood_and_offered_without_training(tables: Path, actions_url: str, tmp_path: Path) -> None:
+    from rasa_hybrid.components.policy import _RUNTIMES
+
+    database = tables / "tables.db"
+    kept = tmp_path / "kept.db"
+    shutil.copy(database, kept)
+    try:
+        agent = projects.load_agent(str(tables / "models" / "config.tar.gz"), actions_url)
+        user = Conversation(agent)
+        user.say("hello")
+        add_rows(tables, (11, "Athena", "greek", "saturday"), (12, "Athena", "thai", "wednesday"))
+        assert user.say("thai food on wednesday").replies == ["How about Athena on wednesday?"]
+        assert user.say("rather on saturday").goal == {"cuisine": "thai", "date": "saturday"}
+    finally:
+        shutil.copy(kept, database)
+        _RUNTIMES.clear()
+
+
+# --- data that can't be learnt from ----------------------------------------------------------------
+
+
+def test_project_without_stories_and_corpus_is_refused_in_a_sentence(project: Path) -> None:
+    (project / "data" / "stories.yml").unlink()
+    with pytest.raises(InvalidConfigException, match="nothing to learn from"):
+        train(project)
+
+
+def test_goal_slot_that_no_story_sets_is_named(project: Path, steps: list, caplog: pytest.LogCaptureFixture) -> None:
+    configure(project, goal_slots=["cuisine", "date", "people"])
+    with caplog.at_level(logging.WARNING, logger="rasa_hybrid"):
+        train(project)
+    (message,) = [r.getMessage() for r in caplog.records if "goal slot" in r.getMessage()]
+    assert "'people'" in message
+
+
+def test_intent_of_a_story_without_examples_is_named_with_its_story(
+    project: Path, steps: list, caplog: pytest.LogCaptureFixture
+) -> None:
+    nlu = yaml.safe_load((project / "data" / "nlu.yml").read_text())
+    nlu["nlu"] = [example for example in nlu["nlu"] if example["intent"] != "deny"]
+    (project / "data" / "nlu.yml").write_text(yaml.safe_dump(nlu))
+    with caplog.at_level(logging.WARNING, logger="rasa_hybrid"):
+        train(project)
+    (message,) = [r.getMessage() for r in caplog.records if "no example" in r.getMessage()]
+    assert "'deny'" in message
+    assert "'all at once, and refused'" in message
+
+
+def test_corpus_that_labels_another_slot_is_refused(project: Path) -> None:
+    corpus = project / "corpus.jsonl"
+    corpus.write_text(_record("strange", "thai please", {"price": "cheap"}))
+    configure(project, corpus=[str(corpus)])
+    with pytest.raises(InvalidConfigException) as error:
+        train(project)
+    assert "'strange'" in str(error.value)
+    assert "'price'" in str(error.value)
+    assert "cuisine, date" in str(error.value)
+
+
+def test_damaged_corpus_is_named_with_its_line(project: Path) -> None:
+    corpus = project / "corpus.jsonl"
+    corpus.write_text(_record("good", "thai please", {"cuisine": "thai"}) + '{"id": \n')
+    configure(project, corpus=[str(corpus)])
+    with pytest.raises(InvalidConfigException) as error:
+        train(project)
+    assert "corpus.jsonl:2" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ({"corpus": ["nowhere.jsonl"]}, ["corpus", "nowhere.jsonl"]),
+        ({"knowledge_base": {"type": "memory", "path": "nowhere.csv"}}, ["knowledge_base", "nowhere.csv"]),
+        ({"knowledge_base": {"type": "sqll"}}, ["knowledge_base", "'sqll'", "sql"]),
+        ({"embeddings": "nowhere.txt"}, ["embeddings", "nowhere.txt"]),
+        ({"goal_slots": ["day"]}, ["goal_slots", "'day'"]),
+        ({"offer_slots": {"offer_restaurant": "name"}}, ["offer_slots", "'name'", "restaurant"]),
+    ],
+)
+def test_entry_that_leads_nowhere_stops_the_training_in_a_sentence(project: Path, entry: Dict[str, Any], named: List[str]) -> None:
+    config = read_config(project)
+    config["policies"][0].update(entry)
+    write_config(project, config)
+    with pytest.raises(InvalidConfigException) as error:
+        train(project)
+    assert [part for part in named if part not in str(error.value)] == []
+
+
+# --- archives --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("weights.npz", "damaged or missing"),
+        ("model.json", "damaged or missing"),
+        ("manifest.json", "no model of rasa_hybrid"),
+        (None, "schema 99"),
+    ],
+)
+def test_damaged_or_foreign_resource_is_refused_in_a_sentence(archive: Path, tmp_path: Path, damage: Optional[str], said: str) -> None:
+    unpacked = tmp_path / "unpacked"
+    with tarfile.open(archive) as tar:
+        tar.extractall(unpacked)
+    (resource,) = (unpacked / "components").glob("*HybridPolicy*")
+    if damage:
+        (resource / damage).write_bytes(b"nonsense")
+    else:
+        manifest = json.loads((resource / "manifest.json").read_text())
+        (resource / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    damaged = tmp_path / "damaged.tar.gz"
+    with tarfile.open(damaged, "w:gz") as tar:
+        for path in sorted(unpacked.iterdir()):
+            tar.add(path, path.name)
+    with pytest.raises(RasaException, match=said):
+        projects.load_agent(str(damaged))

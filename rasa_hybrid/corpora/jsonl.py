@@ -37,7 +37,7 @@ def read_jsonl(path: Union[str, Path]) -> Iterator[Dialogue]:
         CorpusError: if the file does not exist or a line is not a dialogue; names file and line.
     """
     try:
-        file = open(path, encoding="utf-8")
+        file = open(path, encoding="utf-8")  # noqa: SIM115 - closed below, errors of opening here
     except OSError as error:
         raise CorpusError(f"{path}: the corpus can't be opened ({error.strerror}).") from error
     with file:
@@ -223,11 +223,11 @@ def _acts_to_json(acts: Iterable[DialogueAct]) -> List[List[Optional[str]]]:
     ]
 
 
-def _acts_from_json(acts: Iterable[Iterable[Optional[str]]]) -> Tuple[DialogueAct, ...]:
+def _acts_from_json(acts: Iterable[Iterable[Any]]) -> Tuple[DialogueAct, ...]:
     return tuple(_act_from_json(*act) for act in acts)
 
 
-def _act_from_json(act: str, *rest: Optional[str]) -> DialogueAct:
+def _act_from_json(act: Any, *rest: Any) -> DialogueAct:
     return DialogueAct(str(act), *(None if part is None else str(part) for part in rest))
 
 

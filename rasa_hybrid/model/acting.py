@@ -227,8 +227,9 @@ class ActingModel:
         opened = [(label, s) for label, s in sorted(read.items()) if s and values[s].kind == "open"]
         if not opened or not self.settings.candidates:
             return spans
-        spoken = [i for i, user in enumerate(users) if user is not None and user.text]
-        utterances = [self.encoder.utterance(users[i]) for i in spoken]
+        said = [(i, user) for i, user in enumerate(users) if user is not None and user.text]
+        spoken = [i for i, _ in said]
+        utterances = [self.encoder.utterance(user) for _, user in said]
         states, _, _ = self._encode_utterances(collate(self.encoder, [], utterances))
         kernel, bias = self.weights["tags/kernel"], self.weights["tags/bias"]
         for i, row, utterance in zip(spoken, _rows(utterances), utterances):

@@ -461,7 +461,7 @@ def _bag(rows: tf.Tensor, at: tf.Tensor, count: tf.Tensor, shape: tf.Tensor) -> 
 
 def _gather_weighted(rows: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """Rows of the turns' hypotheses, weighted by their confidence: `[B, T, ...]`."""
-    none = tf.zeros_like(rows[:1]) if rows.shape[0] != 0 else rows
+    none = tf.zeros(tf.concat([[1], tf.shape(rows)[1:]], 0))
     padded = tf.concat([none, rows], axis=0)
     gathered = tf.gather(padded, batch["utterance"])
     weight = batch["utterance_weight"]

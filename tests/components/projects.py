@@ -43,13 +43,14 @@ def copy_project(name: str, destination: Path) -> Path:
     return destination
 
 
-def train(project: Path, config: str, nlu_only: bool = False) -> str:
+def train(project: Path, config: str, nlu_only: bool = False, augmentation: Optional[int] = None) -> str:
     """Trains as `rasa train` (or `rasa train nlu`) does, without a process of its own.
 
     Args:
         project: folder of the project.
         config: file name of the configuration in it.
         nlu_only: leaves stories, rules and policies out.
+        augmentation: as `--augmentation`; None for what Rasa does without it.
 
     Returns:
         Path of the archive.
@@ -74,6 +75,9 @@ def train(project: Path, config: str, nlu_only: bool = False) -> str:
             training_files=[str(project / "data")],
             output=str(project / "models"),
             fixed_model_name=name,
+            core_additional_arguments=(
+                {} if augmentation is None else {"augmentation_factor": augmentation}
+            ),
         ).model
     if archive is None:
         raise RuntimeError(f"Rasa trained no model for {project / config}; its output says why.")
@@ -191,7 +195,7 @@ def run_test_stories(agent: Any, stories: Path, end_to_end: bool) -> Dict[str, L
     from rasa.core.test import _collect_story_predictions, _create_data_generator
 
     _quiet_rasa()
-    generator = _create_data_generator(str(stories), agent, use_conversation_test_files=end_to_end)
+    generator = _create_data_generator(str(stories), agent, use_conversation_test_files=True)
     trackers = generator.generate_story_trackers()
     evaluation, _, _ = asyncio.run(_collect_story_predictions(trackers, agent, use_e2e=end_to_end))
     found = {tracker.sender_id: [] for tracker in evaluation.successful_stories}

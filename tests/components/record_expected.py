@@ -32,7 +32,7 @@ def record(name: str, folder: Path) -> Dict[str, Any]:
         folder: a new folder to train in.
     """
     project = projects.copy_project(name, folder / name)
-    archive = projects.train(project, "config_ted.yml")
+    archive = projects.train(project, "config_ted.yml", augmentation=0)
     stories = project / "tests" / "test_stories.yml"
     with projects.action_server(project) as actions_url:
         agent = projects.load_agent(archive, actions_url)

@@ -14,7 +14,6 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from rasa.core.policies.policy import Policy, PolicyPrediction
-from rasa.engine.exceptions import GraphComponentException
 from rasa.engine.graph import ExecutionContext
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
@@ -32,7 +31,7 @@ from rasa.shared.core.events import (
 )
 from rasa.shared.core.generator import TrackerWithCachedStates
 from rasa.shared.core.trackers import DialogueStateTracker
-from rasa.shared.exceptions import InvalidConfigException
+from rasa.shared.exceptions import InvalidConfigException, RasaException
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
 import rasa_hybrid
@@ -88,6 +87,10 @@ _WORDED_DIALOGUES = 300
 _MOST_WORDINGS = 20
 #: Dialogues that break off with words which only rules answer, for each other dialogue.
 _DIGRESSIONS = 0.25
+
+
+class UnusableModelError(RasaException):
+    """A trained model that can't be loaded; Rasa's commands print the message without a stack trace."""
 
 
 @DefaultV1Recipe.register(
@@ -553,7 +556,7 @@ def _load_checkpoint(
     try:
         return checkpoint.load(path, splitter_of(execution_context))
     except checkpoint.CheckpointError as error:
-        raise GraphComponentException(f"HybridPolicy: {error}") from error
+        raise UnusableModelError(f"HybridPolicy: {error}") from error
 
 
 def schema_language(execution_context: ExecutionContext) -> Optional[str]:

@@ -25,8 +25,8 @@ from rasa_hybrid.dialogue import (
     normalise,
 )
 
-#: Slots with at least so many values that are names are open-ended: there may be further ones.
-LEAST_VALUES = 15
+#: A slot is open-ended if at least this share of its labels in other dialogues has a value that training lacks.
+LEAST_NEW = 0.02
 #: Share of the made-up values that keep the frame of a real one ("the ... on the ..."), and of made-up words in them.
 _FRAMED, _NEW_WORDS = 0.5, 0.6
 _FRAME = frozenset("a an the of in on at and or with by from my your".split())
@@ -34,19 +34,30 @@ _END = "$"
 
 
 def open_ended(
-    dialogues: Iterable[Dialogue], least: int = LEAST_VALUES, language: str = "en"
-) -> Dict[str, List[str]]:
-    """The goal slots with at least `least` values without digits at their beginning, and all their values."""
+    known: Iterable[Dialogue],
+    others: Iterable[Dialogue],
+    least: float = LEAST_NEW,
+    language: str = "en",
+) -> List[str]:
+    """The goal slots that have values in `others` which `known` lacks, in at least a share of `least` of their labels."""
+    values = {slot: set(found) for slot, found in _labelled(known, language).items()}
+    slots = []
+    for slot, found in sorted(_labelled(others, language).items()):
+        new = sum(count for v, count in found.items() if v not in values.get(slot, ()))
+        if new >= least * sum(found.values()):
+            slots.append(slot)
+    return slots
+
+
+def _labelled(dialogues: Iterable[Dialogue], language: str) -> Dict[str, Counter]:
+    """How many labels of each slot have a value."""
     values: Dict[str, Counter] = defaultdict(Counter)
     for dialogue in dialogues:
         for turn in dialogue.turns:
             for slot, value in (turn.goal or {}).items():
                 if value not in (NONE, DONTCARE):
                     values[slot][normalise(value, language)] += 1
-    names = {
-        slot: [v for v in sorted(known) if v and v[0].isalpha()] for slot, known in values.items()
-    }
-    return {slot: sorted(values[slot]) for slot, known in names.items() if len(known) >= least}
+    return values
 
 
 class ValueSubstitution:
@@ -54,20 +65,21 @@ class ValueSubstitution:
 
     Args:
         dialogues: training dialogues with entities; their words are what new values are made of.
+        slots: whose values are replaced.
         catalogue: slot to values to choose from; made up for the slots that it lacks.
-        least: see `LEAST_VALUES`.
         language: of the normalisation.
     """
 
     def __init__(
         self,
         dialogues: Sequence[Dialogue],
+        slots: Sequence[str],
         catalogue: Optional[Mapping[str, Sequence[str]]] = None,
-        least: int = LEAST_VALUES,
         language: str = "en",
     ) -> None:
         self._language = language
-        self._known = open_ended(dialogues, least, language)
+        labelled = _labelled(dialogues, language)
+        self._known = {slot: sorted(labelled[slot]) for slot in slots if labelled[slot]}
         self._catalogue = {
             slot: list(values) for slot, values in (catalogue or {}).items() if values
         }

@@ -34,7 +34,7 @@ TRACKING: Dict[str, Any] = {
     "value_dropout": 0.4,
     "mark_dropout": 0.5,
     "entity_loss_weight": 5.0,
-    "epochs": 5,
+    "epochs": 8,
     "least_steps": 600,
     "weight_averaging": 0.99,
 }
@@ -110,8 +110,9 @@ def train_tracker(
         The tracker with the weights of the best epoch.
     """
     settings = replace(plan.settings, seed=seed)
-    encoder, forms = tracking_encoder(replace(plan, settings=settings), train)
-    copies = TrainingCopies(plan, train, forms, seed)
+    unlisted = open_ended(train, dev)
+    encoder, forms = tracking_encoder(replace(plan, settings=settings), train, unlisted)
+    copies = TrainingCopies(plan, train, forms, unlisted, seed)
     trainer = SupervisedTrainer(encoder)
     trials = list(dev)
     if plan.noise:
@@ -136,9 +137,15 @@ def train_tracker(
 
 
 def tracking_encoder(
-    plan: TrackingPlan, train: Sequence[Dialogue]
+    plan: TrackingPlan, train: Sequence[Dialogue], unlisted: Sequence[str] = ()
 ) -> Tuple[Encoder, Mapping[str, Mapping[str, Sequence[str]]]]:
-    """The encoder of a tracker that is to be trained, and the synonyms it knows."""
+    """The encoder of a tracker that is to be trained, and the synonyms it knows.
+
+    Args:
+        plan: how to train.
+        train: labelled dialogues.
+        unlisted: slots that may have further values.
+    """
     forms = find_synonyms(train) if plan.synonyms else {}
     values: Dict[str, Dict[str, Tuple[str, ...]]] = {}
     for dialogue in train:
@@ -151,9 +158,9 @@ def tracking_encoder(
         if slot in values:
             for value, other in listed.items():
                 values[slot][value] = (*values[slot].get(value, ()), *other)
-    unlisted = (set(open_ended(train)) if plan.spans else set()) - set(plan.catalogue)
+    spans = (set(unlisted) if plan.spans else set()) - set(plan.catalogue)
     slots = {
-        slot: SlotValues(_one_spelling(values[slot]), _kind(values[slot], slot in unlisted))
+        slot: SlotValues(_one_spelling(values[slot]), _kind(values[slot], slot in spans))
         for slot in sorted(values)
     }
     marked = [mark_entities(dialogue, forms) for dialogue in train]
@@ -167,6 +174,7 @@ class TrainingCopies:
         plan: which copies to make.
         train: labelled dialogues.
         forms: synonyms of values.
+        unlisted: slots that may have further values.
         seed: of the copies.
     """
 
@@ -175,6 +183,7 @@ class TrainingCopies:
         plan: TrackingPlan,
         train: Sequence[Dialogue],
         forms: Mapping[str, Mapping[str, Sequence[str]]],
+        unlisted: Sequence[str],
         seed: int,
     ) -> None:
         self._marked = [mark_entities(dialogue, forms) for dialogue in train]
@@ -190,7 +199,7 @@ class TrainingCopies:
         self._substitution: Optional[ValueSubstitution] = None
         if plan.substitution and plan.settings.candidates:
             listed = {slot: list(values) for slot, values in plan.catalogue.items()}
-            self._substitution = ValueSubstitution(self._marked, listed)
+            self._substitution = ValueSubstitution(self._marked, unlisted, listed)
 
     def of_epoch(self, epoch: int) -> List[Dialogue]:
         """Dialogues of this epoch alone: copies about other values."""

@@ -195,7 +195,7 @@ def run_test_stories(agent: Any, stories: Path, end_to_end: bool) -> Dict[str, L
     from rasa.core.test import _collect_story_predictions, _create_data_generator
 
     _quiet_rasa()
-    generator = _create_data_generator(str(stories), agent, use_conversation_test_files=True)
+    generator = _create_data_generator(str(stories), agent, use_conversation_test_files=end_to_end)
     trackers = generator.generate_story_trackers()
     evaluation, _, _ = asyncio.run(_collect_story_predictions(trackers, agent, use_e2e=end_to_end))
     found = {tracker.sender_id: [] for tracker in evaluation.successful_stories}

@@ -40,8 +40,11 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture()
-def steps(monkeypatch: pytest.MonkeyPatch) -> List[supervised.SupervisedTrainer]:
-    """The trainings of a test, none of which changes a weight: what is trained on is the question."""
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> List[supervised.SupervisedTrainer]:
+    """The trainings of a test, none of which changes a weight: what is trained on is the question.
+
+    The modules that the fingerprint reads are a copy, which a test may change.
+    """
     trainings: List[supervised.SupervisedTrainer] = []
 
     def remember(self: Any, dialogues: Any, utterances: Any = (), progress: Any = None) -> List[Any]:
@@ -50,6 +53,10 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> List[supervised.SupervisedTrainer]
         return []
 
     monkeypatch.setattr(supervised.SupervisedTrainer, "fit", remember)
+    package = tmp_path / "installed" / "rasa_hybrid"
+    installed = Path(rasa_hybrid.__file__).parent
+    shutil.copytree(installed, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(rasa_hybrid, "__file__", str(package / "__init__.py"))
     return trainings
 
 
@@ -118,14 +125,9 @@ def test_corpus_file_trains_again_when_it_changes(project: Path, steps: list) ->
     assert {"one", "two"} <= {dialogue.id for dialogue in steps[1].dialogues}
 
 
-def test_change_of_any_module_of_ours_trains_again(project: Path, steps: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "installed" / "rasa_hybrid"
-    shutil.copytree(Path(rasa_hybrid.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(rasa_hybrid, "__file__", str(package / "__init__.py"))
+def test_change_of_any_module_of_ours_trains_again(project: Path, steps: list) -> None:
     train(project)
-    train(project)
-    assert len(steps) == 1
-    with (package / "dialogue" / "normalise.py").open("a") as file:
+    with (Path(rasa_hybrid.__file__).parent / "dialogue" / "normalise.py").open("a") as file:
         file.write("# changed\n")
     train(project)
     assert len(steps) == 2

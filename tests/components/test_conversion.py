@@ -1,0 +1,222 @@
+"""Trackers and stories become dialogues, and who sets a slot decides what that means."""
+
+from __future__ import annotations
+
+from typing import Any, List
+
+import numpy as np
+import pytest
+from rasa.shared.core.domain import Domain
+from rasa.shared.core.events import (
+    ActionExecuted,
+    ActiveLoop,
+    AllSlotsReset,
+    Event,
+    SlotSet,
+    UserUttered,
+)
+from rasa.shared.core.trackers import DialogueStateTracker
+from rasa.shared.nlu.training_data.message import Message
+
+from rasa_hybrid.components.conversion import HYBRID, TrackerReader, Wordings, domain_facts
+from rasa_hybrid.dialogue import (
+    Dialogue,
+    DialogueAct,
+    Entity,
+    Override,
+    SystemAction,
+    Turn,
+    Utterance,
+)
+from rasa_hybrid.model.encoding import Encoder
+from rasa_hybrid.model.preparation import prepare
+from rasa_hybrid.model.settings import Settings
+
+DOMAIN = Domain.from_yaml("""
+version: "3.1"
+intents: [inform, greet]
+entities: [date, city]
+slots:
+  date: {type: text, influence_conversation: false, mappings: [{type: custom}]}
+  city: {type: text, influence_conversation: false, mappings: [{type: from_entity, entity: city}]}
+  vip: {type: bool, mappings: [{type: custom}]}
+  offer_date: {type: text, influence_conversation: false, mappings: [{type: custom}]}
+responses:
+  utter_ask_date: [{text: "When?"}]
+  utter_offer: [{text: "How about {offer_date} in {city}?"}, {text: "{offer_date}?"}]
+  utter_confirm_date: [{text: "So {date}?"}]
+actions: [action_book]
+""")
+FACTS = domain_facts(DOMAIN, {"offer_date": "date"})
+
+
+def reader(pipeline: bool = False) -> TrackerReader:
+    return TrackerReader(FACTS, ["city", "date", "vip"], pipeline)
+
+
+def tracker(*events: Event) -> DialogueStateTracker:
+    return DialogueStateTracker.from_events("a", list(events), DOMAIN.slots)
+
+
+def user(text: str, intent: str = "inform", entities: Any = ()) -> UserUttered:
+    parse = {"text": text, "intent": {"name": intent}, "entities": list(entities)}
+    return UserUttered(text, {"name": intent}, list(entities), parse)
+
+
+def model_sets(slot: str, value: Any) -> SlotSet:
+    return SlotSet(slot, value, metadata={HYBRID: {"source": "model"}})
+
+
+def test_an_action_says_the_slots_of_its_name_and_of_its_responses():
+    values = {"offer_date": "friday", "city": "rome", "date": "monday"}
+    assert FACTS.acts("utter_ask_date", {}) == (DialogueAct("ask", "date"),)
+    assert FACTS.acts("utter_confirm_date", values) == (DialogueAct("confirm", "date", "monday"),)
+    assert set(FACTS.acts("utter_offer", values)) == {
+        DialogueAct("offer", "date", "friday"),
+        DialogueAct("offer", "city", "rome"),
+    }
+    assert FACTS.acts("action_book", values) == (DialogueAct("book"),)
+
+
+def test_a_corpus_says_what_the_domain_says():
+    spoken = SystemAction("utter_offer", (DialogueAct("OFFER", "date", "friday"),))
+    turns = (Turn(Utterance("in rome"), goal={"city": "rome"}, actions=(spoken,)),)
+    [turn] = FACTS.harmonise(Dialogue("1", turns)).turns
+    assert set(turn.actions[0].acts) == {
+        DialogueAct("offer", "date", "friday"),
+        DialogueAct("offer", "city", "rome"),
+    }
+
+
+def test_story_labels_are_what_was_set_before_the_first_action():
+    story = reader().story(
+        tracker(
+            ActionExecuted("action_listen"),
+            user("friday"),
+            SlotSet("date", "friday"),
+            ActionExecuted("utter_ask_date"),
+            SlotSet("vip", True),
+            ActionExecuted("action_listen"),
+        )
+    )
+    [turn] = story.turns
+    assert turn.goal == {"date": "friday"}
+    assert turn.overrides == (Override("vip", "true", "action", 1),)
+    assert turn.closing_context == ("slot:vip=true",)
+
+
+def test_the_models_own_slots_and_gold_slots_of_test_stories_are_not_read_back_in():
+    for event in (model_sets("date", "friday"), SlotSet("date", "friday")):
+        reading = reader().live(tracker(user("friday"), event, ActionExecuted("utter_ask_date")))
+        assert reading.dialogue.turns[-1].overrides == ()
+
+
+@pytest.mark.parametrize(
+    "events, expected",
+    [
+        ([user("x"), SlotSet("city", "rome")], Override("city", "rome", "mapping")),
+        (
+            [user("x"), ActionExecuted("action_book"), SlotSet("date", "friday")],
+            Override("date", "friday", "action", 1),
+        ),
+        (
+            [user("x"), SlotSet("date", "friday", metadata={HYBRID: {"source": "teacher"}})],
+            Override("date", "friday", "teacher"),
+        ),
+        (
+            [user('/inform{"date": "friday"}', entities=[{"entity": "date", "value": "friday"}])],
+            Override("date", "friday", "button"),
+        ),
+        (
+            [
+                user("friday"),
+                model_sets("date", "friday"),
+                ActionExecuted("action_book"),
+                SlotSet("date", None),
+            ],
+            Override("date", "none", "action", 1, "friday"),
+        ),
+    ],
+)
+def test_the_source_of_an_override(events: List[Event], expected: Override):
+    reading = reader().live(tracker(ActionExecuted("action_listen"), *events))
+    assert reading.dialogue.turns[-1].overrides == (expected,)
+
+
+def test_a_reset_of_all_slots_empties_what_the_model_had_set():
+    reading = reader().live(
+        tracker(
+            user("friday"),
+            model_sets("date", "friday"),
+            ActionExecuted("action_book"),
+            AllSlotsReset(),
+        )
+    )
+    emptied = {o.slot: (o.value, o.rejects) for o in reading.dialogue.turns[-1].overrides}
+    assert emptied["date"] == ("none", "friday")
+
+
+def test_intents_of_live_texts_are_inputs_only_where_a_pipeline_predicts_them():
+    events = [user("friday", entities=[{"entity": "date", "value": "friday"}])]
+    assert reader(pipeline=False).live(tracker(*events)).dialogue.turns[-1].user == Utterance(
+        "friday"
+    )
+    said = reader(pipeline=True).live(tracker(*events)).dialogue.turns[-1].user
+    assert said is not None and said.intent == "inform" and said.entities[0].value == "friday"
+
+
+def test_turns_that_only_rules_took_are_left_out_but_what_they_set_stays():
+    reading = reader().live(
+        tracker(
+            user("hi"),
+            ActionExecuted("utter_ask_date"),
+            ActionExecuted("action_listen"),
+            user("chitchat"),
+            ActionExecuted("action_book", hide_rule_turn=True),
+            SlotSet("date", "friday"),
+            ActionExecuted("action_listen", hide_rule_turn=True),
+            user("and now"),
+        )
+    )
+    texts = [turn.user.text for turn in reading.dialogue.turns if turn.user]
+    assert texts == ["hi", "and now"]
+    assert [o.value for turn in reading.dialogue.turns for o in turn.overrides] == ["friday"]
+
+
+def test_the_active_loop_is_part_of_the_state():
+    reading = reader().live(tracker(user("x"), ActionExecuted("my_form"), ActiveLoop("my_form")))
+    assert reading.loop == "my_form"
+    assert reader().context({"vip": False}, {"vip": "true"}, "my_form") == (
+        "slot:vip=true",
+        "loop:my_form",
+    )
+
+
+def test_within_a_turn_nobody_undoes_what_a_teacher_set():
+    turn = Turn(
+        Utterance("x"),
+        overrides=(Override("date", "friday", "teacher"), Override("date", "monday", "mapping")),
+        goal={"date": "friday"},
+    )
+    encoder: Encoder = prepare(Settings(), [Dialogue("1", (turn,))])
+    tracked = encoder.start()
+    overrides = dict(encoder.observe(tracked, turn).overrides)
+    assert tracked.values[0][overrides[0]] == "friday"
+
+
+def test_a_step_without_text_is_worded_with_the_values_of_the_story():
+    text = "we come to paris"
+    entity = {"entity": "city", "value": "paris", "start": 11, "end": 16}
+    wordings = Wordings([Message({"text": text, "intent": "inform", "entities": [entity]})])
+    story = Utterance("", intent="inform", entities=(Entity("city", "rome"),))
+    worded = wordings.word(story, np.random.default_rng(0))
+    assert worded.text == "we come to rome"
+    assert worded.entities == (Entity("city", "rome", 11, 15),)
+
+
+def test_a_worded_step_whose_story_names_no_entities_teaches_no_goal():
+    entity = {"entity": "city", "value": "paris", "start": 0, "end": 5}
+    wordings = Wordings([Message({"text": "paris", "intent": "inform", "entities": [entity]})])
+    dialogue = Dialogue("1", (Turn(Utterance("", intent="inform"), goal={}),))
+    [turn] = wordings.word_dialogue(dialogue, np.random.default_rng(0)).turns
+    assert turn.user is not None and turn.user.text == "paris" and turn.goal is None

@@ -6,21 +6,26 @@ Settings of the model and its training are checked by `model.settings`, the rest
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 from rasa.core.constants import POLICY_PRIORITY
 from rasa.shared.core.domain import Domain
 from rasa.shared.exceptions import InvalidConfigException
 
 from rasa_hybrid.dialogue import DONTCARE
+from rasa_hybrid.knowledge.base import ID
 from rasa_hybrid.model.settings import PRESETS, Settings, SettingsError
 
 #: Slot types that can be goal slots.
 GOAL_SLOT_TYPES = ("categorical", "text", "bool", "float")
 #: Slots of Rasa's own that are never goal slots by default.
 INTERNAL_SLOTS = frozenset({"requested_slot", "session_started_metadata"})
+
+#: Key by which Rasa hands on `--epoch-fraction` of `rasa train --finetune`; `epochs` it has scaled by then.
+_EPOCH_FRACTION = "finetuning_epoch_fraction"
 
 #: Settings of the model, each of which is a key of the policy too.
 MODEL_SETTINGS = tuple(field.name for field in fields(Settings) if field.name != "preset")
@@ -105,7 +110,7 @@ def check_configuration(
     """
     allowed = {*_OWN_DEFAULTS, *MODEL_SETTINGS}
     for key in config:
-        if key not in allowed:
+        if key not in allowed and key != _EPOCH_FRACTION:
             raise InvalidConfigException(
                 f"HybridPolicy: {key!r} is no setting of this policy; allowed: {', '.join(sorted(allowed))}."
             )
@@ -122,6 +127,9 @@ def check_configuration(
         settings = Settings.from_mapping({"preset": preset, **chosen})
     except SettingsError as error:
         raise InvalidConfigException(f"HybridPolicy: {error}") from error
+    fraction = config.get(_EPOCH_FRACTION)
+    if fraction is not None:
+        settings = replace(settings, least_steps=math.ceil(settings.least_steps * float(fraction)))
     if settings.embeddings and not Path(settings.embeddings).is_file():
         _refuse("embeddings", settings.embeddings, "the path of an existing file of word vectors")
     own = {**_OWN_DEFAULTS, **{key: config[key] for key in _OWN_DEFAULTS if key in config}}
@@ -167,6 +175,23 @@ def check_configuration(
         top_k=own["top_k"],
         cached_conversations=own["cached_conversations"],
     )
+
+
+def check_offers(configuration: PolicyConfiguration, columns: Optional[Sequence[str]]) -> None:
+    """Checks that the columns of `offer_slots` exist.
+
+    Args:
+        configuration: of the policy.
+        columns: of the knowledge base; None if there is none.
+
+    Raises:
+        InvalidConfigException: naming the column and those that there are.
+    """
+    for column in configuration.offer_slots.values():
+        if columns is None:
+            _refuse("offer_slots", column, "left out, or `knowledge_base` be set")
+        elif column not in (*columns, ID):
+            _refuse("offer_slots", column, f"a column of the knowledge base ({', '.join(columns)})")
 
 
 def check_domain(configuration: PolicyConfiguration, domain: Domain) -> None:

@@ -31,6 +31,7 @@ from rasa.shared.core.events import (
 )
 from rasa.shared.core.generator import TrackerWithCachedStates
 from rasa.shared.core.trackers import DialogueStateTracker
+from rasa.shared.core.training_data.structures import StoryGraph
 from rasa.shared.exceptions import InvalidConfigException, RasaException
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
@@ -42,6 +43,7 @@ from rasa_hybrid.components.configuration import (
     PolicyConfiguration,
     check_configuration,
     check_domain,
+    check_offers,
     default_configuration,
 )
 from rasa_hybrid.components.conversion import (
@@ -117,7 +119,13 @@ class HybridPolicy(Policy):
         for module in sorted(package.rglob("*.py")):
             digest.update(module.relative_to(package).as_posix().encode())
             digest.update(module.read_bytes())
-        configuration = check_configuration({**default_configuration(), **config})
+        known = default_configuration()
+        try:
+            configuration = check_configuration(
+                {**known, **{k: config[k] for k in config if k in known}}
+            )
+        except InvalidConfigException:  # the constructor says it, where Rasa shows it to the user
+            return digest.hexdigest()
         for path in (*configuration.corpus, configuration.settings.embeddings):
             if path is not None:
                 digest.update(Path(path).read_bytes() if Path(path).is_file() else b"missing")
@@ -157,6 +165,7 @@ class HybridPolicy(Policy):
         domain: Domain,
         responses: Responses,
         training_data: Optional[TrainingData] = None,
+        story_graph: Optional[StoryGraph] = None,
         **kwargs: Any,
     ) -> Resource:
         """Trains the joint model on stories, NLU examples and corpora (see parent class for full docstring).
@@ -166,6 +175,7 @@ class HybridPolicy(Policy):
             domain: of the project.
             responses: of the domain; the slots in them tell what an action says to the user.
             training_data: NLU examples; None in `rasa train core`.
+            story_graph: tells which file a story stands in.
             **kwargs: of other components.
 
         Returns:
@@ -188,6 +198,7 @@ class HybridPolicy(Policy):
             facts, goal_slots, configuration.settings.pipeline, configuration.dontcare_value
         )
         knowledge_base = self._knowledge_base(goal_slots)
+        check_offers(configuration, knowledge_base.columns if knowledge_base else None)
         examples = training_data.intent_examples if training_data else []
         wordings = Wordings(examples)
         stories = self._stories(reader, trackers, wordings, knowledge_base)
@@ -204,7 +215,7 @@ class HybridPolicy(Policy):
         utterances = [
             utterance for utterance in map(utterance_of, examples) if utterance is not None
         ]
-        self._warn_about_data(dialogues, goal_slots, wordings, domain, bool(training_data))
+        self._warn_about_data(dialogues, goal_slots, wordings, story_graph, bool(training_data))
         settings = configuration.settings
         if self._trained is not None:
             encoder, weights = self._trained
@@ -427,7 +438,7 @@ class HybridPolicy(Policy):
         dialogues: Sequence[Dialogue],
         goal_slots: Sequence[str],
         wordings: Wordings,
-        domain: Domain,
+        story_graph: Optional[StoryGraph],
         has_examples: bool,
     ) -> None:
         """Warnings about what can't be learnt from the data."""
@@ -438,18 +449,18 @@ class HybridPolicy(Policy):
             logger.warning(
                 f"HybridPolicy: no story and no corpus sets the goal slot {slot!r}: it can't be learnt."
             )
-        used = {
-            turn.user.intent
-            for dialogue in dialogues
-            for turn in dialogue.turns
-            if turn.user is not None and turn.user.intent and not turn.user.text
-        }
+        used: Dict[str, str] = {}
+        for dialogue in dialogues:
+            for turn in dialogue.turns:
+                if turn.user is not None and turn.user.intent and not turn.user.text:
+                    used.setdefault(turn.user.intent, dialogue.id)
         for intent in sorted(used) if has_examples else ():
             what = "of which nlu.yml has no example"
             if wordings.count(intent):
                 what = "with entities that no example of it in nlu.yml has"
             logger.warning(
-                f"HybridPolicy: a story uses the intent {intent!r}, {what}, without a text of its own: "
+                f"HybridPolicy: the story {_where(used[intent], story_graph)} uses the intent {intent!r}, {what}, "
+                "without a text of its own: "
                 "what users say there can't be learnt."
             )
 
@@ -664,6 +675,14 @@ def _intents_of_rules(rules: Sequence[DialogueStateTracker]) -> Set[str]:
             elif isinstance(event, UserUttered) and loop is None and not event.entities:
                 intents.add(event.intent_name)
     return intents - {None}
+
+
+def _where(story: str, story_graph: Optional[StoryGraph]) -> str:
+    """A story's name, and its file where that is known; checkpoints make one of several (`one > other`)."""
+    for step in story_graph.story_steps if story_graph is not None else ():
+        if step.source_name and step.block_name in (story, story.split(" > ")[-1]):
+            return f"{story!r} ({step.source_name})"
+    return repr(story)
 
 
 def _goal_after(turns: Sequence[Turn]) -> Dict[str, str]:

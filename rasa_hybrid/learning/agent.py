@@ -29,15 +29,17 @@ from rasa_hybrid.dialogue import (
     Belief,
     Dialogue,
     DomainFacts,
+    ResultSummary,
     SystemAction,
     Turn,
     Utterance,
 )
+from rasa_hybrid.knowledge import KnowledgeBaseError
 from rasa_hybrid.model.acting import ActingModel, Conversation
 from rasa_hybrid.model.checkpoint import load_archive
 from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.simulation.agents import AgentTurn, ReadTurn
-from rasa_hybrid.simulation.catalogue import Catalogue, Entity, Found, Query
+from rasa_hybrid.simulation.catalogue import NOTHING, Catalogue, Entity, Found, Query
 from rasa_hybrid.simulation.side_effects import SideEffects
 from rasa_hybrid.simulation.simulator import Simulator
 
@@ -65,6 +67,7 @@ class _OpenTurn:
     propensities: List[float] = field(default_factory=list)
     offer: Optional[Entity] = None
     context: Tuple[str, ...] = ()
+    known: bool = True
 
 
 class JointAgent:
@@ -112,14 +115,8 @@ class JointAgent:
         heard = [Utterance(utterances[i].text, utterances[i].hypotheses) for i in numbers]
         conversations = [self._talks[i].conversation for i in numbers]
         beliefs = self.model.observe(conversations, [Turn(user=user) for user in heard])
-        turns = {
-            i: _OpenTurn(belief, self.catalogue.find(belief.goal()))
-            for i, belief in zip(numbers, beliefs)
-        }
-        summaries = {
-            i: turn.found.summary(self._talks[i].offered.get(turn.found.query, ()))
-            for i, turn in turns.items()
-        }
+        turns = {i: self._query(belief) for i, belief in zip(numbers, beliefs)}
+        summaries = {i: self._summary(i, turn) for i, turn in turns.items()}
         deciding = numbers
         while deciding:
             for i in deciding:
@@ -169,6 +166,17 @@ class JointAgent:
                 self.model.close([conversation], [turn])
                 turns.append(ReadTurn(belief, tuple(decisions)))
             yield tuple(turns)
+
+    def _query(self, belief: Belief) -> _OpenTurn:
+        try:
+            return _OpenTurn(belief, self.catalogue.find(belief.goal()))
+        except KnowledgeBaseError:  # a goal that can't be asked for, such as "monday" tickets
+            return _OpenTurn(belief, NOTHING, known=False)
+
+    def _summary(self, i: int, turn: _OpenTurn) -> ResultSummary:
+        if not turn.known:
+            return ResultSummary()
+        return turn.found.summary(self._talks[i].offered.get(turn.found.query, ()))
 
     def _context(self, i: int, belief: Belief) -> Tuple[str, ...]:
         slots = self._talks[i].slots

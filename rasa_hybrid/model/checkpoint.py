@@ -93,7 +93,15 @@ def load(
         ontology = Ontology.from_dict(model["ontology"], settings.language, splitter)
         with np.load(directory / _WEIGHTS, allow_pickle=False) as arrays:
             weights = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, KeyError, TypeError, SettingsError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        SettingsError,
+        zipfile.BadZipFile,
+    ) as error:
         raise CheckpointError(
             f"{directory} holds a damaged model ({type(error).__name__}: {error})."
         ) from error

@@ -82,12 +82,12 @@ def build_ontology(
     )
     slots: Dict[str, SlotValues] = {}
     for position, slot in enumerate(names):
-        spellings: Dict[str, None] = {}
-        for value in sorted(labelled[slot]):
+        spellings: Dict[str, str] = {}
+        for value in sorted(labelled[slot], key=lambda v: (-labelled[slot][v], v)):
             if value not in (NONE, DONTCARE):
-                spellings.setdefault(bare.canonical(position, value))
-        kind = listed[slot].kind if slot in listed else "list"
-        slots[slot] = _all_values(listed.get(slot), () if kind == "open" else spellings)
+                spellings.setdefault(bare.key(position, value), bare.canonical(position, value))
+        named = [] if slot in listed and listed[slot].kind == "open" else sorted(spellings.values())
+        slots[slot] = _all_values(listed.get(slot), named)
     complete = Ontology(slots, settings.language, splitter)
     unsaid = _unsaid(complete, dialogues) if settings.candidates else {}
     least = max(1, round(_LEAST_SHARE * len(dialogues)))
@@ -98,7 +98,8 @@ def build_ontology(
             closed = [*slots[slot].values, *slots[slot].closed]
         else:
             closed = [value for value, count in sorted(unsaid[slot].items()) if count >= least]
-        closed = tuple(dict.fromkeys([*listed[slot].closed, *closed] if slot in listed else closed))
+        closed = dict.fromkeys([*listed[slot].closed, *closed] if slot in listed else closed)
+        closed = tuple(value for value in closed if value not in (NONE, DONTCARE))
         slots[slot] = SlotValues(slots[slot].values, slots[slot].kind, closed)
     return Ontology(slots, settings.language, splitter)
 
@@ -134,12 +135,22 @@ def _unsaid(ontology: Ontology, dialogues: Sequence[Dialogue]) -> Dict[str, Coun
                 for act in action.acts
                 if act.slot and act.value is not None and ontology.position(act.slot) >= 0
             )
-            mentioned.update((o.slot, o.value) for o in turn.overrides)
+            mentioned.update(_set_by_others(ontology, turn))
     return counts
 
 
+def _set_by_others(
+    ontology: Ontology, turn: Turn, latest: Optional[int] = None
+) -> List[Tuple[str, str]]:
+    return [
+        (o.slot, ontology.canonical(ontology.position(o.slot), o.value))
+        for o in turn.overrides
+        if ontology.position(o.slot) >= 0 and (latest is None or o.after <= latest)
+    ]
+
+
 def _mentions(ontology: Ontology, turn: Turn) -> List[Tuple[str, str]]:
-    found: List[Tuple[str, str]] = [(o.slot, o.value) for o in turn.overrides if o.after == 0]
+    found = _set_by_others(ontology, turn, latest=0)
     if turn.user is None:
         return found
     for text in {turn.user.text, *(h.text for h in turn.user.hypotheses)}:

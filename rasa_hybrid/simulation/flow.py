@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Dict, Iterable, Mapping, Optional, Sequence, Tuple
 
 from rasa_hybrid.dialogue import DONTCARE, NONE, DialogueAct, SystemAction
+from rasa_hybrid.knowledge import KnowledgeBaseError
 from rasa_hybrid.simulation.catalogue import Catalogue, Entity
 from rasa_hybrid.simulation.located_yaml import Located, SimulatorError
 
@@ -123,7 +124,13 @@ class SystemFlow:
                 DialogueAct("confirm", s, v) for s, v in values if v not in (NONE, DONTCARE)
             )
         if role == "select":
-            entities = catalogue.find({slot: value for slot, value in goal.items() if slot != of})
+            others = {slot: value for slot, value in goal.items() if slot != of}
+            try:
+                entities: Iterable[Entity] = catalogue.find(others)
+            except (
+                KnowledgeBaseError
+            ):  # the agent tracks what can't be asked for: there is no choice
+                entities = ()
             distinct = list(
                 dict.fromkeys(entity[of] for entity in islice(entities, _LOOKED_AT) if of in entity)
             )

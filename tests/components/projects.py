@@ -43,7 +43,9 @@ def copy_project(name: str, destination: Path) -> Path:
     return destination
 
 
-def train(project: Path, config: str, nlu_only: bool = False, augmentation: Optional[int] = None) -> str:
+def train(
+    project: Path, config: str, nlu_only: bool = False, augmentation: Optional[int] = None
+) -> str:
     """Trains as `rasa train` (or `rasa train nlu`) does, without a process of its own.
 
     Args:

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.slow
 #: Intent accuracy and entity F1 on held-out wordings may be lower than DIET's by this much.
 TOLERANCE = 0.02
 
-IN_PLACE_OF_TED = [(name, "config_policy.yml") for name in ("moodbot", "formbot", "concertbot", "retailbot")]
+IN_PLACE_OF_TED = [
+    (name, "config_policy.yml") for name in ("moodbot", "formbot", "concertbot", "retailbot")
+]
 IN_PLACE_OF_BOTH = [(name, "config_hybrid.yml") for name in ("moodbot", "concertbot", "retailbot")]
 
 
@@ -106,7 +108,9 @@ def _name(case: Any) -> str:
 
 in_place_of_ted = pytest.mark.parametrize("bot", IN_PLACE_OF_TED, indirect=True, ids=_name)
 in_place_of_both = pytest.mark.parametrize("bot", IN_PLACE_OF_BOTH, indirect=True, ids=_name)
-in_either_place = pytest.mark.parametrize("bot", IN_PLACE_OF_TED + IN_PLACE_OF_BOTH, indirect=True, ids=_name)
+in_either_place = pytest.mark.parametrize(
+    "bot", IN_PLACE_OF_TED + IN_PLACE_OF_BOTH, indirect=True, ids=_name
+)
 
 
 @pytest.mark.parametrize("name", ["moodbot", "formbot", "concertbot", "retailbot"])
@@ -145,6 +149,9 @@ def test_held_out_wordings_are_understood_as_well_as_by_diet(bot: Bot) -> None:
 def test_confidence_tells_the_fallback_classifier_what_is_not_understood(bot: Bot) -> None:
     diet = bot.expected["diet"]
     nonsense = (bot.project / "tests" / "out_of_domain.txt").read_text().splitlines()
-    assert projects.fallback_rate(bot.agent, nonsense) >= diet["fallback_rate_out_of_domain"] - TOLERANCE
+    assert (
+        projects.fallback_rate(bot.agent, nonsense)
+        >= diet["fallback_rate_out_of_domain"] - TOLERANCE
+    )
     wordings = projects.held_out_texts(bot.project)
     assert projects.fallback_rate(bot.agent, wordings) <= diet["fallback_rate"] + TOLERANCE

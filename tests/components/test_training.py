@@ -17,6 +17,8 @@ from rasa.model_training import train_core, train_nlu
 from rasa.shared.exceptions import InvalidConfigException, RasaException
 
 import rasa_hybrid
+from rasa_hybrid.corpora.jsonl import dialogue_to_json
+from rasa_hybrid.dialogue import Dialogue, SystemAction, Turn, Utterance
 from rasa_hybrid.learning import supervised
 from tests.components import projects
 from tests.components.running import (
@@ -142,7 +144,7 @@ def _record(name: str, text: str, goal: Dict[str, str]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "corpus.jsonl"
         turn = Turn(user=Utterance(text), goal=goal, actions=(SystemAction("utter_ask_date"),))
-        write_jsonl([Dialogue(name, (turn,))], path)
+        write_jsonl(path, [Dialogue(name, (turn,))])
         return path.read_text()
 
 
@@ -167,14 +169,12 @@ def test_same_seed_gives_the_same_weights(project: Path, tmp_path: Path) -> None
 
 
 def test_train_core_needs_no_nlu_data(project: Path, steps: list) -> None:
-    archive = train_core(
+    train_core(
         str(project / "domain.yml"), str(project / "config.yml"), str(project / "data"), str(project / "models")
     )
     (training,) = steps
     assert training.utterances == []
     assert len(training.dialogues) == 8
-    agent = projects.load_agent(archive)
-    assert Conversation(agent).say("/greet").actions != [] or True
 
 
 def test_train_core_without_any_nlu_file(project: Path, steps: list) -> None:
@@ -201,6 +201,7 @@ def test_train_nlu_gives_a_pass_through_with_one_warning(project: Path, caplog: 
 
 
 def test_finetuning_goes_on_with_the_weights(project: Path, steps: list) -> None:
+    configure(project, least_steps=100)
     base = train(project).model
     first = steps[0].model.weights()
     with (project / "data" / "nlu.yml").open("a") as file:
@@ -210,9 +211,10 @@ def test_finetuning_goes_on_with_the_weights(project: Path, steps: list) -> None
         {"story": "new", "steps": [{"intent": "greet"}, {"action": "utter_greet"}, {"intent": "deny"}, {"action": "utter_bye"}]}
     )
     (project / "data" / "stories.yml").write_text(yaml.safe_dump(stories))
-    tuned = train(project, model_to_finetune=base, finetuning_epoch_fraction=1.0)
+    tuned = train(project, model_to_finetune=base, finetuning_epoch_fraction=0.5)
     assert tuned.model is not None
     assert len(steps) == 2
+    assert steps[1].settings.least_steps == 50
     for name, values in steps[1].model.weights().items():
         np.testing.assert_array_equal(values, first[name], err_msg=name)
     assert len(steps[1].dialogues) > len(steps[0].dialogues)
@@ -276,6 +278,7 @@ def test_intent_of_a_story_without_examples_is_named_with_its_story(
     (message,) = [r.getMessage() for r in caplog.records if "no example" in r.getMessage()]
     assert "'deny'" in message
     assert "'all at once, and refused'" in message
+    assert "stories.yml" in message
 
 
 def test_corpus_that_labels_another_slot_is_refused(project: Path) -> None:

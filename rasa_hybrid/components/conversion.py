@@ -7,6 +7,7 @@ Events that our policy wrote itself (metadata `hybrid.source: model`) are not re
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -189,11 +190,7 @@ class TrackerReader:
         entities = tuple(_entity(entity) for entity in parse_data.get("entities") or ())
         if said and not payload and not labelled and not self._pipeline:
             intent, entities = None, ()
-        hypotheses = tuple(
-            Hypothesis(str(h["text"]), float(h.get("confidence", 1.0)))
-            for h in (metadata or {}).get(ASR_HYPOTHESES) or ()
-            if isinstance(h, Mapping) and "text" in h
-        )
+        hypotheses = _hypotheses((metadata or {}).get(ASR_HYPOTHESES))
         return Utterance("" if payload else said, hypotheses, intent, entities)
 
     def _read(self, tracker: DialogueStateTracker, labelled: bool) -> Reading:
@@ -470,6 +467,17 @@ def _entity(entity: Mapping[str, Any]) -> Entity:
         role=entity.get("role"),
         group=entity.get("group"),
     )
+
+
+def _hypotheses(listed: Any) -> Tuple[Hypothesis, ...]:
+    """A recogniser's n-best list from a message's metadata; what is no hypothesis in it is left out."""
+    found = []
+    for entry in listed if isinstance(listed, (list, tuple)) else ():
+        confidence = entry.get("confidence", 1.0) if isinstance(entry, Mapping) else None
+        number = isinstance(confidence, (int, float)) and 0.0 <= confidence < math.inf
+        if number and isinstance(entry.get("text"), str):
+            found.append(Hypothesis(entry["text"], float(confidence)))
+    return tuple(found)
 
 
 def _types(entities: Iterable[Entity]) -> Tuple[str, ...]:

@@ -31,7 +31,6 @@ from rasa.shared.core.events import (
 )
 from rasa.shared.core.generator import TrackerWithCachedStates
 from rasa.shared.core.trackers import DialogueStateTracker
-from rasa.shared.core.training_data.structures import StoryGraph
 from rasa.shared.exceptions import InvalidConfigException, RasaException
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
@@ -165,7 +164,6 @@ class HybridPolicy(Policy):
         domain: Domain,
         responses: Responses,
         training_data: Optional[TrainingData] = None,
-        story_graph: Optional[StoryGraph] = None,
         **kwargs: Any,
     ) -> Resource:
         """Trains the joint model on stories, NLU examples and corpora (see parent class for full docstring).
@@ -175,7 +173,6 @@ class HybridPolicy(Policy):
             domain: of the project.
             responses: of the domain; the slots in them tell what an action says to the user.
             training_data: NLU examples; None in `rasa train core`.
-            story_graph: tells which file a story stands in.
             **kwargs: of other components.
 
         Returns:
@@ -215,7 +212,7 @@ class HybridPolicy(Policy):
         utterances = [
             utterance for utterance in map(utterance_of, examples) if utterance is not None
         ]
-        self._warn_about_data(dialogues, goal_slots, wordings, story_graph, bool(training_data))
+        self._warn_about_data(dialogues, goal_slots, wordings, bool(training_data))
         settings = configuration.settings
         if self._trained is not None:
             encoder, weights = self._trained
@@ -438,7 +435,6 @@ class HybridPolicy(Policy):
         dialogues: Sequence[Dialogue],
         goal_slots: Sequence[str],
         wordings: Wordings,
-        story_graph: Optional[StoryGraph],
         has_examples: bool,
     ) -> None:
         """Warnings about what can't be learnt from the data."""
@@ -459,7 +455,7 @@ class HybridPolicy(Policy):
             if wordings.count(intent):
                 what = "with entities that no example of it in nlu.yml has"
             logger.warning(
-                f"HybridPolicy: the story {_where(used[intent], story_graph)} uses the intent {intent!r}, {what}, "
+                f"HybridPolicy: the story {used[intent]!r} uses the intent {intent!r}, {what}, "
                 "without a text of its own: "
                 "what users say there can't be learnt."
             )
@@ -675,14 +671,6 @@ def _intents_of_rules(rules: Sequence[DialogueStateTracker]) -> Set[str]:
             elif isinstance(event, UserUttered) and loop is None and not event.entities:
                 intents.add(event.intent_name)
     return intents - {None}
-
-
-def _where(story: str, story_graph: Optional[StoryGraph]) -> str:
-    """A story's name, and its file where that is known; checkpoints make one of several (`one > other`)."""
-    for step in story_graph.story_steps if story_graph is not None else ():
-        if step.source_name and step.block_name in (story, story.split(" > ")[-1]):
-            return f"{story!r} ({step.source_name})"
-    return repr(story)
 
 
 def _goal_after(turns: Sequence[Turn]) -> Dict[str, str]:

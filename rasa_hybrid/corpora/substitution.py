@@ -27,6 +27,8 @@ from rasa_hybrid.dialogue import (
 
 #: A slot is open-ended if at least this share of its labels in other dialogues has a value that training lacks.
 LEAST_NEW = 0.02
+#: Chance that the values of a slot that is not open-ended are replaced in a copy.
+_KNOWN_REPLACED = 0.5
 #: Share of the made-up values that keep the frame of a real one ("the ... on the ..."), and of made-up words in them.
 _FRAMED, _NEW_WORDS = 0.5, 0.6
 _FRAME = frozenset("a an the of in on at and or with by from my your".split())
@@ -61,25 +63,26 @@ def _labelled(dialogues: Iterable[Dialogue], language: str) -> Dict[str, Counter
 
 
 class ValueSubstitution:
-    """Replaces values of open-ended slots by others.
+    """Replaces values by others: in open-ended slots always, by new ones; in the others now and then, by known ones.
 
     Args:
         dialogues: training dialogues with entities; their words are what new values are made of.
-        slots: whose values are replaced.
-        catalogue: slot to values to choose from; made up for the slots that it lacks.
+        unlisted: the open-ended slots.
+        catalogue: slot to values to choose from, instead of making them up.
         language: of the normalisation.
     """
 
     def __init__(
         self,
         dialogues: Sequence[Dialogue],
-        slots: Sequence[str],
+        unlisted: Sequence[str],
         catalogue: Optional[Mapping[str, Sequence[str]]] = None,
         language: str = "en",
     ) -> None:
         self._language = language
         labelled = _labelled(dialogues, language)
-        self._known = {slot: sorted(labelled[slot]) for slot in slots if labelled[slot]}
+        self._known = {slot: sorted(values) for slot, values in labelled.items() if values}
+        self._unlisted = frozenset(unlisted)
         self._catalogue = {
             slot: list(values) for slot, values in (catalogue or {}).items() if values
         }
@@ -93,16 +96,19 @@ class ValueSubstitution:
         self._words = sorted(word for word in words if word.isalpha()) or ["x"]
         self._letters = _following(self._words)
 
-    @property
-    def slots(self) -> Tuple[str, ...]:
-        """The slots whose values are replaced."""
-        return tuple(self._known)
-
     def substitute(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
         """A copy of the dialogue about other values; a value that nobody says in full stays as it is."""
-        new: Dict[Tuple[str, str], str] = {}
-        for slot, value in sorted(self._mentioned(dialogue)):
-            new[(slot, value)] = self._another(slot, rng)
+        mentioned = self._mentioned(dialogue)
+        replaced = {
+            slot
+            for slot in sorted({slot for slot, _ in mentioned})
+            if slot in self._unlisted or rng.random() < _KNOWN_REPLACED
+        }
+        new = {
+            (slot, value): self._another(slot, rng)
+            for slot, value in sorted(mentioned)
+            if slot in replaced
+        }
         if not new:
             return dialogue
         return replace(
@@ -161,10 +167,10 @@ class ValueSubstitution:
         return {slot: new.get((slot, self._normal(value)), value) for slot, value in goal.items()}
 
     def _another(self, slot: str, rng: np.random.Generator) -> str:
-        listed = self._catalogue.get(slot)
+        known = self._known[slot]
+        listed = self._catalogue.get(slot) or ([] if slot in self._unlisted else known)
         if listed:
             return listed[rng.integers(len(listed))]
-        known = self._known[slot]
         model = known[rng.integers(len(known))].split()
         framed = rng.random() < _FRAMED
         words = [word if framed and word in _FRAME else self._word(word, rng) for word in model]

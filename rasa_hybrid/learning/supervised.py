@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from rasa_hybrid.dialogue import Dialogue, Utterance
+from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.batching import Batch, collate
 from rasa_hybrid.model.encoding import (
     _CONFLICT,
@@ -151,7 +152,7 @@ class SupervisedTrainer:
         best: Tuple[float, Dict[str, np.ndarray]] = (np.inf, {})
         since = 0
         for epoch in range(1, self.epochs(len(encoded), len(examples)) + 1):
-            made = [self.encoder.dialogue(dialogue) for dialogue in fresh(epoch)] if fresh else []
+            made = self._encoded(fresh(epoch), epoch) if fresh else []
             result = self._epoch(epoch, encoded + made, examples, rng)
             if held_out:
                 result = replace(result, validation_loss=self._validation_loss(held_out))
@@ -169,6 +170,19 @@ class SupervisedTrainer:
             self.model.parameters[name].assign(value)
         return results
 
+    def _encoded(self, dialogues: Sequence[Dialogue], epoch: int) -> List[List[EncodedTurn]]:
+        """Dialogues made for an epoch; open slots get the spans that the tagger finds by now, right or wrong."""
+        kinds = {values.kind for values in self.encoder.ontology.values.values()}
+        if epoch == 1 or "open" not in kinds:
+            return [self.encoder.dialogue(dialogue) for dialogue in dialogues]
+        tagger = ActingModel(self.encoder, self.model.weights())
+        encoded = []
+        for start in range(0, len(dialogues), self.settings.batch_size):
+            group = dialogues[start : start + self.settings.batch_size]
+            spans = iter(tagger.open_spans([turn.user for d in group for turn in d.turns]))
+            encoded += [self.encoder.dialogue(d, [next(spans) for _ in d.turns]) for d in group]
+        return encoded
+
     def weights(self) -> Dict[str, np.ndarray]:
         """The parameters that training would end with now: their running average, if `weight_averaging` asks for it."""
         if not self._averages:
@@ -184,8 +198,11 @@ class SupervisedTrainer:
     def train_step(self, batch: Batch) -> np.ndarray:
         """One step of Adam on a batch; returns loss, its belief and action parts, and counts of what was right."""
         if self._step is None:
+            # Without AutoGraph, which has nothing to convert here, compiling takes half the time.
             self._step = tf.function(
-                self._update, input_signature=[signature(batch), tf.TensorSpec([2], tf.int32)]
+                self._update,
+                input_signature=[signature(batch), tf.TensorSpec([2], tf.int32)],
+                autograph=False,
             )
         self._steps += 1
         return self._step(as_tensors(batch), tf.constant([self.settings.seed, self._steps])).numpy()
@@ -257,7 +274,9 @@ class SupervisedTrainer:
             group = held_out[start : start + self.settings.batch_size]
             batch = collate(self.encoder, group)
             if self._evaluate is None:
-                self._evaluate = tf.function(self._losses, input_signature=[signature(batch)])
+                self._evaluate = tf.function(
+                    self._losses, input_signature=[signature(batch)], autograph=False
+                )
             total += float(self._evaluate(as_tensors(batch))) * len(group)
             count += len(group)
         return total / max(count, 1)

@@ -46,8 +46,8 @@ PAPER: Dict[str, Any] = {
 }
 #: Word error rates of the noise copies, one copy each.
 NOISE_RATES = (0.25, 0.4)
-#: Copies of each dialogue about other values, new ones in every epoch.
-SUBSTITUTED = 2
+#: Dialogues about other values that are made for every epoch, at least; each dialogue is copied once at least.
+SUBSTITUTED = 1000
 #: Word error rate of the development dialogues that stand in for a recogniser's output.
 DEV_NOISE = 0.35
 #: Dialogues tracked at once.
@@ -203,12 +203,12 @@ class TrainingCopies:
 
     def of_epoch(self, epoch: int) -> List[Dialogue]:
         """Dialogues of this epoch alone: copies about other values."""
-        if self._substitution is None or not self._substitution.slots:
+        if self._substitution is None:
             return []
         rng = np.random.default_rng([self._seed, epoch])
         return [
             replace(self._substitution.substitute(d, rng), id=f"{d.id} epoch {epoch}.{number}")
-            for number in range(SUBSTITUTED)
+            for number in range(-(-SUBSTITUTED // len(self._marked)))
             for d in self._marked
         ]
 

@@ -139,7 +139,7 @@ class ActingModel:
             conversations: changed in place.
             turns: user's utterance and overrides before the first decision are read.
         """
-        spans = self._open_spans([turn.user for turn in turns])
+        spans = self.open_spans([turn.user for turn in turns])
         encoded = [
             self.encoder.observe(c.tracked, turn, spans=found)
             for c, turn, found in zip(conversations, turns, spans)
@@ -218,7 +218,7 @@ class ActingModel:
             conversation.carried = carried
             conversation.observed = None
 
-    def _open_spans(self, users: Sequence[Optional[Utterance]]) -> List[List[Span]]:
+    def open_spans(self, users: Sequence[Optional[Utterance]]) -> List[List[Span]]:
         """For each utterance the spans that may be values of open slots, more than one where that is not clear."""
         spans: List[List[Span]] = [[] for _ in users]
         values = self.encoder.ontology.values

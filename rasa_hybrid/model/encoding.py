@@ -209,14 +209,23 @@ class Encoder:
         keys = [[self.ontology.key(slot, v) for v in row] for slot, row in enumerate(values)]
         return Tracked(values, [{key: i for i, key in enumerate(row)} for row in keys])
 
-    def dialogue(self, dialogue: Dialogue) -> List[EncodedTurn]:
-        """All turns of a labelled dialogue; open slots get the spans of the labels, and now and then a wrong one."""
+    def dialogue(
+        self, dialogue: Dialogue, spans: Optional[Sequence[Sequence[Span]]] = None
+    ) -> List[EncodedTurn]:
+        """All turns of a labelled dialogue.
+
+        Args:
+            dialogue: with its labels.
+            spans: of each turn what a tagger found for open slots; None: what the labels say, and now and then a
+                mistake.
+        """
         tracked = self.start()
         turns = []
         rng = random.Random(dialogue.id)
         tagged = any(turn.user is not None and turn.user.entities for turn in dialogue.turns)
         for i, turn in enumerate(dialogue.turns):
-            encoded = self.observe(tracked, turn, True, self._labelled_spans(turn.user, rng))
+            found = self._labelled_spans(turn.user, rng) if spans is None else spans[i]
+            encoded = self.observe(tracked, turn, True, found)
             user = turn.user
             if tagged and user is not None and not user.entities:
                 # Where some utterances have labelled entities, the others have none.
@@ -334,7 +343,7 @@ class Encoder:
             self._context(context),
             action,
             weight,
-            tuple([pair for o in overrides for pair in self._override(tracked, o)]),
+            tuple([pair for o in by_rank(overrides) for pair in self._override(tracked, o)]),
         )
 
     def close(self, tracked: Tracked, turn: Turn) -> List[Tuple[int, int]]:
@@ -524,7 +533,7 @@ class Encoder:
         actions, known = turn.actions[: self.settings.actions_per_turn], self.vocabulary.actions
         decisions = []
         for i, action in enumerate(actions):
-            overrides = [o for o in by_rank(turn.overrides) if 0 < o.after <= i]
+            overrides = [o for o in turn.overrides if 0 < o.after <= i]
             # An action that the model has no name for can't be chosen: nothing to learn from it.
             learnt = weight if action.learn and action.name in known else 0.0
             label = known[action.name]
@@ -533,7 +542,7 @@ class Encoder:
             )
         if complete and self.settings.actions_per_turn > 1 and len(actions) == len(turn.actions):
             learnt = weight if turn.user is not None or actions else 0.0
-            overrides = [o for o in by_rank(turn.overrides) if o.after]
+            overrides = [o for o in turn.overrides if o.after]
             decisions.append(
                 self.decision(tracked, actions, turn.closing_context, overrides, 0, learnt)
             )

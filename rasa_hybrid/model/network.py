@@ -17,8 +17,6 @@ from rasa_hybrid.model.parameters import BELIEF_FEATURES, BELIEF_FLOOR, paramete
 from rasa_hybrid.model.settings import Settings
 from rasa_hybrid.model.vocabulary import UNKNOWN
 
-#: Tokens of an utterance that is read with the short ones.
-SHORT = 8
 #: Probabilities below this have this one's logarithm in the loss.
 EPSILON = 1e-8
 
@@ -131,35 +129,41 @@ class JointModel(tf.Module):
     ) -> Tuple[tf.Tensor, tf.Tensor]:
         """Outputs `[U, L, h]` of the utterance LSTM in both directions.
 
-        The inputs of the gates are computed once per distinct word, both directions run as one recurrence, and short
-        utterances are read apart from the long ones, so that few steps are spent on padding.
+        The inputs of the gates are computed once per distinct word, and both directions run as one recurrence.
         """
         p = self.parameters
         names = ("utterance_forward", "utterance_backward")
         kernel = tf.concat([p[f"{name}/kernel"] for name in names], axis=1)
         bias = tf.concat([p[f"{name}/bias"] for name in names], axis=0)
         recurrent = tf.stack([p[f"{name}/recurrent_kernel"] for name in names])
-        words = vectors @ kernel + bias
-        slots = p["token_slots"] @ kernel if self.settings.candidates else None
-        longest = tf.shape(tokens)[1]
-        order = tf.argsort(lengths, stable=True)
-        short = tf.reduce_sum(tf.cast(lengths <= SHORT, tf.int32))
-        read = []
-        for rows, width in (
-            (order[:short], tf.minimum(SHORT, longest)),
-            (order[short:], longest),
-        ):
-            gates = tf.gather(words, tf.gather(tokens, rows)[:, :width])
-            if slots is not None:
-                marks = tf.gather(token_slots, rows)[:, :width]
-                gates += tf.einsum("ulm,mg->ulg", marks, slots)
-            outputs = _bidirectional(gates, recurrent, tf.gather(lengths, rows))
-            read.append(tf.pad(outputs, [[0, 0], [0, 0], [0, longest - width], [0, 0]]))
-        back_in_order = tf.gather(
-            tf.concat(read, axis=1), tf.math.invert_permutation(order), axis=1
-        )
-        ahead, back = tf.unstack(back_in_order, num=2)
-        return ahead, back
+        # Longest first: step t then works on the utterances that are longer than t, a prefix of the rows.
+        order = tf.argsort(lengths, direction="DESCENDING", stable=True)
+        tokens, token_slots = tf.gather(tokens, order), tf.gather(token_slots, order)
+        ordered = tf.gather(lengths, order)
+        gates = tf.gather(vectors @ kernel + bias, tokens)
+        if self.settings.candidates:
+            gates += tf.einsum("ulm,mg->ulg", token_slots, p["token_slots"] @ kernel)
+        ahead, back = tf.split(gates, 2, axis=-1)
+        inputs = tf.transpose(tf.stack([ahead, _reverse(back, ordered)]), [2, 0, 1, 3])
+        steps = tf.range(tf.shape(tokens)[1])
+        going_on = tf.reduce_sum(tf.cast(ordered[None] > steps[:, None], tf.int32), axis=1)
+
+        def step(
+            state: Tuple[tf.Tensor, tf.Tensor], now: Tuple[tf.Tensor, tf.Tensor]
+        ) -> Tuple[tf.Tensor, tf.Tensor]:
+            hidden, cell = state
+            gate_inputs, count = now
+            i, f, g, o = tf.split(gate_inputs[:, :count] + hidden[:, :count] @ recurrent, 4, -1)
+            following = tf.sigmoid(f) * cell[:, :count] + tf.sigmoid(i) * tf.tanh(g)
+            output = tf.sigmoid(o) * tf.tanh(following)
+            over = hidden[:, count:], cell[:, count:]
+            return tf.concat([output, over[0]], 1), tf.concat([following, over[1]], 1)
+
+        start = tf.zeros([2, tf.shape(tokens)[0], recurrent.shape[1]])
+        outputs, _ = tf.scan(step, (inputs, going_on), (start, start))
+        ahead, back = tf.unstack(tf.transpose(outputs, [1, 2, 0, 3]), num=2)
+        place = tf.argsort(order)
+        return tf.gather(ahead, place), tf.gather(_reverse(back, ordered), place)
 
     def _dialogue_states(
         self, batch: Mapping[str, tf.Tensor], encoded: tf.Tensor, drop: _Dropout
@@ -443,25 +447,6 @@ def _lstm(x: tf.Tensor, p: Mapping[str, tf.Variable], name: str) -> tf.Tensor:
         use_peephole=False,
     )
     return tf.transpose(outputs.h, [1, 0, 2])
-
-
-def _bidirectional(gates: tf.Tensor, recurrent: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Outputs `[2, U, L, h]` of an LSTM in both directions, given the inputs of its gates `[U, L, 2 * 4h]`."""
-    ahead, back = tf.split(gates, 2, axis=-1)
-    inputs = tf.transpose(tf.stack([ahead, _reverse(back, lengths)]), [2, 0, 1, 3])
-
-    def step(
-        state: Tuple[tf.Tensor, tf.Tensor], gate_inputs: tf.Tensor
-    ) -> Tuple[tf.Tensor, tf.Tensor]:
-        hidden, cell = state
-        i, f, g, o = tf.split(gate_inputs + hidden @ recurrent, 4, axis=-1)
-        cell = tf.sigmoid(f) * cell + tf.sigmoid(i) * tf.tanh(g)
-        return tf.sigmoid(o) * tf.tanh(cell), cell
-
-    start = tf.zeros([2, tf.shape(gates)[0], recurrent.shape[1]])
-    outputs, _ = tf.scan(step, inputs, (start, start))
-    ahead, back = tf.unstack(tf.transpose(outputs, [1, 2, 0, 3]), num=2)
-    return tf.stack([ahead, _reverse(back, lengths)])
 
 
 def _reverse(x: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

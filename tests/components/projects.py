@@ -254,7 +254,7 @@ async def _converse(agent: Any, messages: List[str]) -> List[TurnRecord]:
     seen = 0
     for message in messages:
         replies = await agent.handle_message(UserMessage(message, sender_id=sender)) or []
-        tracker = await agent.tracker_store.retrieve(sender)
+        tracker = await agent.tracker_store.retrieve_full_tracker(sender)
         events = list(tracker.events)
         records.append(
             {

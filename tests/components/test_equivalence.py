@@ -28,6 +28,7 @@ from rasa_hybrid.simulation import Environment, SideEffects, load_simulator, sel
 
 PROJECT = Path(__file__).parents[2] / "examples" / "movie_booking"
 DIALOGUES = 200
+pytestmark = pytest.mark.slow
 SMALL = {
     "embedding_size": 40,
     "utterance_lstm_size": 24,

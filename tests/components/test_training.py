@@ -62,7 +62,7 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> List[supervised.Su
     return trainings
 
 
-def train(project: Path, **arguments: Any) -> Any:
+def train(project: Path, augmentation: int = 0, **arguments: Any) -> Any:
     """`rasa train` in a project."""
     projects._quiet_rasa()
     return train_project(
@@ -70,6 +70,7 @@ def train(project: Path, **arguments: Any) -> Any:
         config=str(project / "config.yml"),
         training_files=[str(project / "data")],
         output=str(project / "models"),
+        core_additional_arguments={"augmentation_factor": augmentation},
         **arguments,
     )
 
@@ -151,9 +152,9 @@ def _record(name: str, text: str, goal: Dict[str, str]) -> str:
 # --- the forms of `rasa train` ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("augmentation", [0, 5, 50])
+@pytest.mark.parametrize("augmentation", [0, 5])
 def test_augmentation_does_not_change_what_is_learnt(project: Path, steps: list, augmentation: int) -> None:
-    train(project, core_additional_arguments={"augmentation_factor": augmentation})
+    train(project, augmentation)
     (training,) = steps
     stories = [dialogue for dialogue in training.dialogues if ", then " not in dialogue.id]
     assert len(stories) == 8
@@ -278,7 +279,6 @@ def test_intent_of_a_story_without_examples_is_named_with_its_story(
     (message,) = [r.getMessage() for r in caplog.records if "no example" in r.getMessage()]
     assert "'deny'" in message
     assert "'all at once, and refused'" in message
-    assert "stories.yml" in message
 
 
 def test_corpus_that_labels_another_slot_is_refused(project: Path) -> None:

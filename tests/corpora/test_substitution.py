@@ -67,3 +67,13 @@ def test_value_that_nobody_says_stays():
     assert (
         ValueSubstitution(CORPUS, ["film"]).substitute(silent, np.random.default_rng(0)) is silent
     )
+
+
+def test_value_of_another_slot_gives_way_to_a_known_one_now_and_then():
+    corpus = [*CORPUS, *(talk("red moon", "2") for _ in range(2))]
+    substitution = ValueSubstitution(corpus, [])
+    films = {
+        substitution.substitute(CORPUS[0], np.random.default_rng(seed)).goal["film"]
+        for seed in range(20)
+    }
+    assert len(films) > 3 and films <= set(FILMS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -106,7 +107,7 @@ def first_action_only(dialogue: Dialogue) -> Dialogue:
 
 def wild_dialogue(rng: random.Random) -> Dialogue:
     """Anything that may happen: recogniser lists, empty and missing utterances, overrides, refusals, unknown words."""
-    turns = tuple(_wild_turn(rng) for _ in range(rng.randint(1, 6)))
+    turns = tuple(_wild_turn(rng) for _ in range(rng.randint(1, 5)))
     return Dialogue(str(rng.random()), turns, weight=rng.choice([1.0, 1.0, 0.5]))
 
 
@@ -121,7 +122,7 @@ def _wild_text(rng: random.Random) -> str:
     values = [*FILMS, *DATES, *TIMES, "ove", "6", "18:00", "tomorrow"]
     return " ".join(
         rng.choice(values) if rng.random() < 0.3 else rng.choice(words)
-        for _ in range(rng.randint(0, 7))
+        for _ in range(rng.randint(0, 5))
     )
 
 
@@ -196,6 +197,7 @@ def _wild_turn(rng: random.Random) -> Turn:
     )
 
 
+@lru_cache(maxsize=None)
 def wild_encoder(preset: str = "default", **changes: Any) -> Encoder:
     """An encoder of wild dialogues that knows some of their words, actions and values only."""
     known = [

@@ -46,8 +46,8 @@ PAPER: Dict[str, Any] = {
 }
 #: Word error rates of the noise copies, one copy each.
 NOISE_RATES = (0.25, 0.4)
-#: Dialogues about other values that are made for every epoch, at least; each dialogue is copied once at least.
-SUBSTITUTED = 1000
+#: Dialogues about other values that are made for every epoch if no more than so many copies of each suffice, else those.
+SUBSTITUTED, MOST_COPIES = 1000, 3
 #: Word error rate of the development dialogues that stand in for a recogniser's output.
 DEV_NOISE = 0.35
 #: Dialogues tracked at once.
@@ -208,7 +208,7 @@ class TrainingCopies:
         rng = np.random.default_rng([self._seed, epoch])
         return [
             replace(self._substitution.substitute(d, rng), id=f"{d.id} epoch {epoch}.{number}")
-            for number in range(-(-SUBSTITUTED // len(self._marked)))
+            for number in range(min(MOST_COPIES, -(-SUBSTITUTED // len(self._marked))))
             for d in self._marked
         ]
 

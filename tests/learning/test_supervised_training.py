@@ -201,7 +201,7 @@ def equal(one: Dict[str, np.ndarray], other: Dict[str, np.ndarray]) -> bool:
     )
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", [pytest.param("default", marks=pytest.mark.slow), "liu2018"])
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(eagerly, preset):
     dialogues = bookings(2)
 
@@ -340,7 +340,9 @@ def test_training_goes_on_until_there_were_enough_steps(learnt):
 def test_training_stops_when_held_out_dialogues_get_worse_and_keeps_the_best_epoch(
     eagerly, monkeypatch
 ):
-    settings = tiny_settings(epochs=20, least_steps=0, patience=2, validation_fraction=0.5)
+    settings = tiny_settings(
+        "liu2018", epochs=20, least_steps=0, patience=2, validation_fraction=0.5
+    )
     dialogues = bookings(4)
     trainer = SupervisedTrainer(prepare(settings, dialogues))
     scripted, snapshots = iter([3.0, 2.0, 2.5, 2.0, 1.0]), []
@@ -358,7 +360,9 @@ def test_training_stops_when_held_out_dialogues_get_worse_and_keeps_the_best_epo
 
 def test_the_validation_loss_is_the_loss_without_dropout_and_without_learning(eagerly):
     dialogues = bookings(6)
-    settings = tiny_settings(epochs=1, least_steps=0, patience=1, validation_fraction=0.5)
+    settings = tiny_settings(
+        "liu2018", epochs=1, least_steps=0, patience=1, validation_fraction=0.5
+    )
     trainer = SupervisedTrainer(prepare(settings, dialogues))
     [figure] = trainer.fit(dialogues)
     order = np.random.default_rng(settings.seed).permutation(6)
@@ -369,7 +373,7 @@ def test_the_validation_loss_is_the_loss_without_dropout_and_without_learning(ea
 
 def test_the_running_average_of_the_weights_is_what_training_ends_with(eagerly):
     dialogues = bookings(2)
-    settings = tiny_settings(least_steps=0, weight_averaging=0.75)
+    settings = tiny_settings("liu2018", least_steps=0, weight_averaging=0.75)
     trainer = SupervisedTrainer(prepare(settings, dialogues))
     expected = trainer.model.weights()
     batch = collate(trainer.encoder, [trainer.encoder.dialogue(d) for d in dialogues])

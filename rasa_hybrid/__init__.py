@@ -1,4 +1,5 @@
 """A Rasa bot on one joint model that learns from the people who use it."""
+
 from typing import Any
 
 __version__ = "0.1.0"

@@ -473,9 +473,10 @@ def _hypotheses(listed: Any) -> Tuple[Hypothesis, ...]:
     """A recogniser's n-best list from a message's metadata; what is no hypothesis in it is left out."""
     found = []
     for entry in listed if isinstance(listed, (list, tuple)) else ():
-        confidence = entry.get("confidence", 1.0) if isinstance(entry, Mapping) else None
-        number = isinstance(confidence, (int, float)) and 0.0 <= confidence < math.inf
-        if number and isinstance(entry.get("text"), str):
+        if not (isinstance(entry, Mapping) and isinstance(entry.get("text"), str)):
+            continue
+        confidence = entry.get("confidence", 1.0)
+        if isinstance(confidence, (int, float)) and 0.0 <= confidence < math.inf:
             found.append(Hypothesis(entry["text"], float(confidence)))
     return tuple(found)
 

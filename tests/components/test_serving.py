@@ -33,14 +33,18 @@ class Server:
     def request(self, method: str, path: str, body: Optional[Any] = None) -> Any:
         """The JSON that a route answers with, None if it answers with nothing."""
         data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
+        request = urllib.request.Request(
+            self.url + path, data, {"Content-Type": "application/json"}, method=method
+        )
         with urllib.request.urlopen(request, timeout=60) as answer:
             content = answer.read()
         return json.loads(content) if content else None
 
     def say(self, sender: str, text: str) -> List[str]:
         """Texts that the REST channel answers with."""
-        replies = self.request("POST", "/webhooks/rest/webhook", {"sender": sender, "message": text})
+        replies = self.request(
+            "POST", "/webhooks/rest/webhook", {"sender": sender, "message": text}
+        )
         return [reply["text"] for reply in replies]
 
     def tracker(self, sender: str) -> Dict[str, Any]:
@@ -53,7 +57,11 @@ def serve(archive: Path, folder: Path, actions_url: str) -> Iterator[Server]:
     (folder / "endpoints.yml").write_text(
         yaml.safe_dump(
             {
-                "tracker_store": {"type": "SQL", "dialect": "sqlite", "db": str(folder / "trackers.db")},
+                "tracker_store": {
+                    "type": "SQL",
+                    "dialect": "sqlite",
+                    "db": str(folder / "trackers.db"),
+                },
                 "action_endpoint": {"url": actions_url},
             }
         )
@@ -62,9 +70,23 @@ def serve(archive: Path, folder: Path, actions_url: str) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "rasa", "run", "--enable-api", "-i", "127.0.0.1", "-p", str(port), "-m", str(archive)]
+    command = [
+        sys.executable,
+        "-m",
+        "rasa",
+        "run",
+        "--enable-api",
+        "-i",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "-m",
+        str(archive),
+    ]
     log = (folder / "log.txt").open("ab")
-    process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.getcwd()}
+    )
     server = Server(f"http://127.0.0.1:{port}")
     try:
         end = time.monotonic() + 180
@@ -84,7 +106,9 @@ def serve(archive: Path, folder: Path, actions_url: str) -> Iterator[Server]:
 
 
 @pytest.mark.process
-def test_conversation_over_rest_survives_a_restart_of_the_server(archive: Path, tmp_path: Path, actions_url: str) -> None:
+def test_conversation_over_rest_survives_a_restart_of_the_server(
+    archive: Path, tmp_path: Path, actions_url: str
+) -> None:
     with serve(archive, tmp_path, actions_url) as server:
         assert server.say("anna", "hello") == ["Hello. What would you like to eat?"]
         assert server.say("anna", "i want thai food") == ["On which day?"]
@@ -109,23 +133,35 @@ def test_conversation_over_rest_survives_a_restart_of_the_server(archive: Path, 
         {"cuisine": "thai", "date": "friday"},
     ]
     assert tracker["slots"]["offer_restaurant"] == "Bangkok"
-    offer = next(e for e in tracker["events"] if e["event"] == "action" and e["name"] == "utter_offer")
+    offer = next(
+        e for e in tracker["events"] if e["event"] == "action" and e["name"] == "utter_offer"
+    )
     hybrid = offer["metadata"]["hybrid"]
     assert best_values(hybrid["belief"]) == {"cuisine": "thai", "date": "friday"}
     assert hybrid["offered"] == "1"
     assert hybrid["propensity"] > 0.5
 
 
-def test_two_workers_on_one_tracker_store_answer_like_one(archive: Path, tmp_path: Path, actions_url: str) -> None:
+def test_two_workers_on_one_tracker_store_answer_like_one(
+    archive: Path, tmp_path: Path, actions_url: str
+) -> None:
     from rasa.core.tracker_store import SQLTrackerStore
 
     workers = []
     for _ in range(2):
         worker = projects.load_agent(str(archive), actions_url)
-        worker.tracker_store = SQLTrackerStore(worker.domain, dialect="sqlite", db=str(tmp_path / "shared.db"))
+        worker.tracker_store = SQLTrackerStore(
+            worker.domain, dialect="sqlite", db=str(tmp_path / "shared.db")
+        )
         worker.processor.tracker_store = worker.tracker_store
         workers.append(worker)
-    texts = ["italian food on friday", "the same as last time", "something else please", "rather on monday", "yes please"]
+    texts = [
+        "italian food on friday",
+        "the same as last time",
+        "something else please",
+        "rather on monday",
+        "yes please",
+    ]
     alone = Conversation(workers[0], "alone")
     expected = [alone.say(text) for text in texts]
     for i, text in enumerate(texts):
@@ -178,4 +214,6 @@ def test_model_that_a_server_offers_is_pulled_and_used(archive: Path, actions_ur
         server.server_close()
     assert len(asked) == 2
     assert asked[1] == "first"
-    assert Conversation(agent).say("thai food on friday").replies == ["How about Bangkok on friday?"]
+    assert Conversation(agent).say("thai food on friday").replies == [
+        "How about Bangkok on friday?"
+    ]

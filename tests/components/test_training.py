@@ -17,7 +17,6 @@ from rasa.model_training import train_core, train_nlu
 from rasa.shared.exceptions import InvalidConfigException, RasaException
 
 import rasa_hybrid
-from rasa_hybrid.corpora.jsonl import dialogue_to_json
 from rasa_hybrid.dialogue import Dialogue, SystemAction, Turn, Utterance
 from rasa_hybrid.learning import supervised
 from tests.components import projects
@@ -49,7 +48,9 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> List[supervised.Su
     """
     trainings: List[supervised.SupervisedTrainer] = []
 
-    def remember(self: Any, dialogues: Any, utterances: Any = (), progress: Any = None) -> List[Any]:
+    def remember(
+        self: Any, dialogues: Any, utterances: Any = (), progress: Any = None
+    ) -> List[Any]:
         self.dialogues, self.utterances = list(dialogues), list(utterances)
         trainings.append(self)
         return []
@@ -93,7 +94,9 @@ def test_second_training_is_restored_from_the_cache(project: Path, steps: list) 
     assert len(steps) == 1
 
 
-def test_new_rows_of_the_knowledge_base_do_not_train_again_but_a_new_column_does(project: Path, steps: list) -> None:
+def test_new_rows_of_the_knowledge_base_do_not_train_again_but_a_new_column_does(
+    project: Path, steps: list
+) -> None:
     import sqlite3
 
     train(project)
@@ -140,7 +143,6 @@ def _record(name: str, text: str, goal: Dict[str, str]) -> str:
     import tempfile
 
     from rasa_hybrid.corpora import write_jsonl
-    from rasa_hybrid.dialogue import Dialogue, SystemAction, Turn, Utterance
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "corpus.jsonl"
@@ -153,7 +155,9 @@ def _record(name: str, text: str, goal: Dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("augmentation", [0, 5])
-def test_augmentation_does_not_change_what_is_learnt(project: Path, steps: list, augmentation: int) -> None:
+def test_augmentation_does_not_change_what_is_learnt(
+    project: Path, steps: list, augmentation: int
+) -> None:
     train(project, augmentation)
     (training,) = steps
     stories = [dialogue for dialogue in training.dialogues if ", then " not in dialogue.id]
@@ -171,7 +175,10 @@ def test_same_seed_gives_the_same_weights(project: Path, tmp_path: Path) -> None
 
 def test_train_core_needs_no_nlu_data(project: Path, steps: list) -> None:
     train_core(
-        str(project / "domain.yml"), str(project / "config.yml"), str(project / "data"), str(project / "models")
+        str(project / "domain.yml"),
+        str(project / "config.yml"),
+        str(project / "data"),
+        str(project / "models"),
     )
     (training,) = steps
     assert training.utterances == []
@@ -184,9 +191,14 @@ def test_train_core_without_any_nlu_file(project: Path, steps: list) -> None:
     assert len(steps) == 1
 
 
-def test_train_nlu_gives_a_pass_through_with_one_warning(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_train_nlu_gives_a_pass_through_with_one_warning(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     archive = train_nlu(
-        str(project / "config.yml"), str(project / "data"), str(project / "models"), domain=str(project / "domain.yml")
+        str(project / "config.yml"),
+        str(project / "data"),
+        str(project / "models"),
+        domain=str(project / "domain.yml"),
     )
     assert archive is not None
     with caplog.at_level(logging.WARNING, logger="rasa_hybrid"):
@@ -209,7 +221,15 @@ def test_finetuning_goes_on_with_the_weights(project: Path, steps: list) -> None
         file.write("  - intent: greet\n    examples: |\n      - howdy\n")
     stories = yaml.safe_load((project / "data" / "stories.yml").read_text())
     stories["stories"].append(
-        {"story": "new", "steps": [{"intent": "greet"}, {"action": "utter_greet"}, {"intent": "deny"}, {"action": "utter_bye"}]}
+        {
+            "story": "new",
+            "steps": [
+                {"intent": "greet"},
+                {"action": "utter_greet"},
+                {"intent": "deny"},
+                {"action": "utter_bye"},
+            ],
+        }
     )
     (project / "data" / "stories.yml").write_text(yaml.safe_dump(stories))
     tuned = train(project, model_to_finetune=base, finetuning_epoch_fraction=0.5)
@@ -224,7 +244,9 @@ def test_finetuning_goes_on_with_the_weights(project: Path, steps: list) -> None
 def test_finetuning_with_a_new_action_is_refused_by_rasa(project: Path, steps: list) -> None:
     base = train(project).model
     domain = project / "domain.yml"
-    domain.write_text(domain.read_text().replace("responses:\n", 'responses:\n  utter_new: [{text: "New."}]\n'))
+    domain.write_text(
+        domain.read_text().replace("responses:\n", 'responses:\n  utter_new: [{text: "New."}]\n')
+    )
     with pytest.raises(InvalidConfigException, match="domain"):
         train(project, model_to_finetune=base)
     assert len(steps) == 1
@@ -233,7 +255,9 @@ def test_finetuning_with_a_new_action_is_refused_by_rasa(project: Path, steps: l
 # --- knowledge base while serving ------------------------------------------------------------------
 
 
-def test_new_rows_are_understood_and_offered_without_training(tables: Path, actions_url: str, tmp_path: Path) -> None:
+def test_new_rows_are_understood_and_offered_without_training(
+    tables: Path, actions_url: str, tmp_path: Path
+) -> None:
     from rasa_hybrid.components.policy import _RUNTIMES
 
     database = tables / "tables.db"
@@ -260,7 +284,9 @@ def test_project_without_stories_and_corpus_is_refused_in_a_sentence(project: Pa
         train(project)
 
 
-def test_goal_slot_that_no_story_sets_is_named(project: Path, steps: list, caplog: pytest.LogCaptureFixture) -> None:
+def test_goal_slot_that_no_story_sets_is_named(
+    project: Path, steps: list, caplog: pytest.LogCaptureFixture
+) -> None:
     configure(project, goal_slots=["cuisine", "date", "people"])
     with caplog.at_level(logging.WARNING, logger="rasa_hybrid"):
         train(project)
@@ -305,14 +331,19 @@ def test_damaged_corpus_is_named_with_its_line(project: Path) -> None:
     ("entry", "named"),
     [
         ({"corpus": ["nowhere.jsonl"]}, ["corpus", "nowhere.jsonl"]),
-        ({"knowledge_base": {"type": "memory", "path": "nowhere.csv"}}, ["knowledge_base", "nowhere.csv"]),
+        (
+            {"knowledge_base": {"type": "memory", "path": "nowhere.csv"}},
+            ["knowledge_base", "nowhere.csv"],
+        ),
         ({"knowledge_base": {"type": "sqll"}}, ["knowledge_base", "'sqll'", "sql"]),
         ({"embeddings": "nowhere.txt"}, ["embeddings", "nowhere.txt"]),
         ({"goal_slots": ["day"]}, ["goal_slots", "'day'"]),
         ({"offer_slots": {"offer_restaurant": "name"}}, ["offer_slots", "'name'", "restaurant"]),
     ],
 )
-def test_entry_that_leads_nowhere_stops_the_training_in_a_sentence(project: Path, entry: Dict[str, Any], named: List[str]) -> None:
+def test_entry_that_leads_nowhere_stops_the_training_in_a_sentence(
+    project: Path, entry: Dict[str, Any], named: List[str]
+) -> None:
     config = read_config(project)
     config["policies"][0].update(entry)
     write_config(project, config)
@@ -333,7 +364,9 @@ def test_entry_that_leads_nowhere_stops_the_training_in_a_sentence(project: Path
         (None, "schema 99"),
     ],
 )
-def test_damaged_or_foreign_resource_is_refused_in_a_sentence(archive: Path, tmp_path: Path, damage: Optional[str], said: str) -> None:
+def test_damaged_or_foreign_resource_is_refused_in_a_sentence(
+    archive: Path, tmp_path: Path, damage: Optional[str], said: str
+) -> None:
     unpacked = tmp_path / "unpacked"
     with tarfile.open(archive) as tar:
         tar.extractall(unpacked)

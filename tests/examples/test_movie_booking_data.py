@@ -200,7 +200,10 @@ def test_every_intent_has_at_least_25_different_examples_and_lookups_are_the_kno
     for entry in entries:
         if "lookup" in entry:
             listed = {line[2:] for line in entry["examples"].splitlines()}
-            assert listed == set(knowledge_base.values(entry["lookup"])), entry["lookup"]
+            if entry["lookup"] in knowledge_base.columns:
+                assert listed == set(knowledge_base.values(entry["lookup"])), entry["lookup"]
+            else:
+                assert listed == {str(number) for number in range(1, 21)}
 
 
 def test_synonyms_mean_one_value_each(project, knowledge_base):

@@ -204,9 +204,8 @@ class TrackerReader:
             if slots[slot] is not None:
                 self._override(turn, slot, self._text(slot, slots[slot]), "action", goal)
         last_is_open = False
-        carried_over = (
-            True  # what stands before anything was said or done comes from the session before
-        )
+        # What stands before anything was said or done comes from the session before.
+        carried_over = True
         for event in tracker.applied_events():
             if isinstance(event, UserUttered):
                 carried_over = False

@@ -14,7 +14,9 @@ from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
 from rasa.nlu.classifiers.classifier import IntentClassifier
+from rasa.nlu.constants import TOKENS_NAMES
 from rasa.nlu.extractors.extractor import EntityExtractorMixin
+from rasa.nlu.tokenizers.tokenizer import Token
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.nlu.constants import (
     ENTITIES,
@@ -33,6 +35,7 @@ from rasa.shared.nlu.training_data.message import Message
 
 from rasa_hybrid.components.conversion import HYBRID
 from rasa_hybrid.components.runtime import Runtime
+from rasa_hybrid.dialogue import tokenize
 from rasa_hybrid.model.acting import Understanding
 
 logger = logging.getLogger(__name__)
@@ -136,6 +139,7 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
             if self.component_config["intents"]:
                 self._add_intent(message, understanding)
             if self.component_config["entities"]:
+                self._add_tokens(message, text)
                 self._add_entities(message, text, understanding)
             message.set(HYBRID, self._parse_data(message, text, tracker), add_to_output=True)
         return messages
@@ -167,6 +171,15 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
         if ranking:
             message.set(INTENT, ranking[0], add_to_output=True)
             message.set("intent_ranking", ranking, add_to_output=True)
+
+    def _add_tokens(self, message: Message, text: str) -> None:
+        """The words of the message where no tokenizer gave any: `rasa test nlu` counts entities by them."""
+        assert self._runtime is not None
+        if message.get(TOKENS_NAMES[TEXT]) is None:
+            ontology = self._runtime.model.encoder.ontology
+            words = tokenize(text, ontology.language, ontology.splitter)
+            tokens = [Token(text[word.start : word.end], word.start, word.end) for word in words]
+            message.set(TOKENS_NAMES[TEXT], tokens)
 
     def _add_entities(self, message: Message, text: str, understanding: Understanding) -> None:
         found = [self._entity(text, entity) for entity in understanding.entities]

@@ -139,8 +139,7 @@ class SupervisedTrainer:
         """
         settings = self.settings
         rng = np.random.default_rng(settings.seed)
-        encoded = [self.encoder.dialogue(dialogue) for dialogue in dialogues]
-        encoded = [turns for turns in encoded if turns]
+        encoded = [turns for turns in self.encoder.dialogues(dialogues) if turns]
         examples = [self.encoder.utterance(utterance) for utterance in utterances]
         held_out: List[List[EncodedTurn]] = []
         if settings.patience:
@@ -174,13 +173,14 @@ class SupervisedTrainer:
         """Dialogues made for an epoch; open slots get the spans that the tagger finds by now, right or wrong."""
         kinds = {values.kind for values in self.encoder.ontology.values.values()}
         if epoch == 1 or "open" not in kinds:
-            return [self.encoder.dialogue(dialogue) for dialogue in dialogues]
+            return self.encoder.dialogues(dialogues)
         tagger = ActingModel(self.encoder, self.model.weights())
         encoded = []
         for start in range(0, len(dialogues), self.settings.batch_size):
             group = dialogues[start : start + self.settings.batch_size]
             spans = iter(tagger.open_spans([turn.user for d in group for turn in d.turns]))
-            encoded += [self.encoder.dialogue(d, [next(spans) for _ in d.turns]) for d in group]
+            found = [[next(spans) for _ in dialogue.turns] for dialogue in group]
+            encoded += self.encoder.dialogues(group, found)
         return encoded
 
     def weights(self) -> Dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ TRACKING: Dict[str, Any] = {
     "value_dropout": 0.4,
     "mark_dropout": 0.5,
     "entity_loss_weight": 5.0,
-    "epochs": 8,
+    "epochs": 6,
     "least_steps": 600,
     "weight_averaging": 0.99,
 }

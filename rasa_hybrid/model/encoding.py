@@ -7,6 +7,7 @@ values in the order in which they were first mentioned by either side.
 
 from __future__ import annotations
 
+import gc
 import random
 import re
 from dataclasses import dataclass, field
@@ -208,6 +209,24 @@ class Encoder:
         ]
         keys = [[self.ontology.key(slot, v) for v in row] for slot, row in enumerate(values)]
         return Tracked(values, [{key: i for i, key in enumerate(row)} for row in keys])
+
+    def dialogues(
+        self,
+        dialogues: Sequence[Dialogue],
+        spans: Optional[Sequence[Sequence[Sequence[Span]]]] = None,
+    ) -> List[List[EncodedTurn]]:
+        """All turns of many labelled dialogues; arguments as for one, by dialogue."""
+        collecting = gc.isenabled()
+        # All of these small objects stay: to look for garbage among them would take as long as to make them.
+        gc.disable()
+        try:
+            return [
+                self.dialogue(dialogue, None if spans is None else spans[i])
+                for i, dialogue in enumerate(dialogues)
+            ]
+        finally:
+            if collecting:
+                gc.enable()
 
     def dialogue(
         self, dialogue: Dialogue, spans: Optional[Sequence[Sequence[Span]]] = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import (
     ActionReverted,
     AllSlotsReset,
@@ -12,8 +13,12 @@ from rasa.shared.core.events import (
     Restarted,
     SlotSet,
     UserUtteranceReverted,
+    UserUttered,
 )
+from rasa.shared.core.trackers import DialogueStateTracker
 
+from rasa_hybrid.components.conversion import TrackerReader, domain_facts
+from rasa_hybrid.dialogue import Override
 from tests.components.running import Conversation, best_values, run
 
 
@@ -151,6 +156,23 @@ def test_external_slot_is_in_force_until_the_user_says_otherwise(user: Conversat
     assert user.say("rather thai").goal == {"cuisine": "thai", "date": "friday"}
 
 
+def test_initial_value_of_a_slot_is_in_force_from_the_beginning() -> None:
+    domain = Domain.from_yaml(
+        "slots: {cuisine: {type: text, initial_value: thai, mappings: [{type: custom}]}}"
+    )
+    tracker = DialogueStateTracker("anna", domain.slots)
+    tracker.update(UserUttered("hello"))
+    turns = (
+        TrackerReader(domain_facts(domain), ["cuisine"], pipeline=False)
+        .live(tracker)
+        .dialogue.turns
+    )
+    assert [(turn.user and turn.user.text, turn.overrides) for turn in turns] == [
+        (None, (Override("cuisine", "thai", "action"),)),
+        ("hello", ()),
+    ]
+
+
 def test_external_slot_before_any_message_counts(user: Conversation) -> None:
     user.post(SlotSet("date", "friday"))
     assert user.say("i want thai food").goal == {"cuisine": "thai", "date": "friday"}
@@ -270,8 +292,6 @@ def test_bot_may_act_before_anybody_said_anything(user: Conversation) -> None:
 
 
 def test_prediction_without_any_event_works(agent: Any) -> None:
-    from rasa.shared.core.trackers import DialogueStateTracker
-
     tracker = DialogueStateTracker("nobody", agent.domain.slots)
     prediction = run(_predict(agent, tracker))
     assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-3)

@@ -291,6 +291,38 @@ def test_words_or_intent_alone_suffice_where_training_showed_both():
             assert chosen == [f"utter_{intent}"]
 
 
+def introduction(number: int, names: Sequence[str], labelled: bool = True) -> Dialogue:
+    """A user says a name, which the system repeats."""
+    name = names[number % len(names)]
+    pattern = ("my name is {}", "i am {}", "{} here", "call me {} please")[number // 3 % 4]
+    start = pattern.index("{")
+    entities = (Entity("name", name, start, start + len(name)),) if labelled else ()
+    goal = {"name": name}
+    turns = (
+        Turn(actions=(act("utter_ask_name", ("request", "name")),)),
+        Turn(
+            Utterance(pattern.format(name), entities=entities),
+            goal=goal,
+            actions=(act("utter_hello", ("confirm", "name", name)),),
+        ),
+        Turn(Utterance("yes"), goal=goal, actions=(act("utter_bye"),)),
+    )
+    return Dialogue(str(number), turns)
+
+
+@pytest.mark.slow
+def test_an_open_slot_takes_names_that_are_on_no_list():
+    known = "anna bert clara dora emil frida gustav hanna igor jana kurt lena".split()
+    dialogues = [introduction(number, known) for number in range(40)]
+    settings = tiny_settings(**{**EAGER_TO_FIT, "value_dropout": 0.3})
+    encoder = prepare(settings, dialogues, listed={"name": SlotValues({}, kind="open")})
+    trainer = SupervisedTrainer(encoder)
+    trainer.fit(dialogues)
+    model = ActingModel(encoder, trainer.weights())
+    unknown = "zork mila quentin xaver".split()
+    assert joint_goal_accuracy(model, [introduction(n, unknown, False) for n in range(24)]) >= 0.9
+
+
 @pytest.mark.slow
 def test_intents_and_entities_are_learnt_from_examples_alone():
     cities = ("paris", "london", "rome", "oslo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from dataclasses import replace
 from typing import Dict, Tuple
@@ -369,6 +370,15 @@ def test_encoding_a_dialogue_twice_gives_the_same(encoder):
         for one, other in zip(encoder.dialogue(dialogue), encoder.dialogue(dialogue)):
             assert as_read(one) == as_read(other)
             assert one.decisions == other.decisions and one.labels == other.labels
+
+
+def test_many_dialogues_are_encoded_as_each_alone_and_garbage_is_collected_again(encoder):
+    dialogues = bookings(3)
+    for dialogue, turns in zip(dialogues, encoder.dialogues(dialogues)):
+        assert [*map(as_read, turns)] == [*map(as_read, encoder.dialogue(dialogue))]
+    with pytest.raises(AttributeError):
+        encoder.dialogues(["no dialogue"])
+    assert gc.isenabled()
 
 
 def test_a_copy_of_what_is_remembered_is_independent(encoder):

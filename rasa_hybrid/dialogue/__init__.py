@@ -19,6 +19,7 @@ from rasa_hybrid.dialogue.acts import (
 )
 from rasa_hybrid.dialogue.belief import Belief, Distribution
 from rasa_hybrid.dialogue.domain import DomainFacts, SlotFacts, act_type, slot_text
+from rasa_hybrid.dialogue.episode import Decision, Episode
 from rasa_hybrid.dialogue.normalise import Token, normalise, tokenize
 
 __all__ = [
@@ -26,11 +27,13 @@ __all__ = [
     "LISTEN",
     "NONE",
     "Belief",
+    "Decision",
     "Dialogue",
     "DialogueAct",
     "Distribution",
     "DomainFacts",
     "Entity",
+    "Episode",
     "Goal",
     "Hypothesis",
     "Override",

@@ -7,9 +7,10 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "HybridNLU": "rasa_hybrid.components.nlu",
     "HybridPolicy": "rasa_hybrid.components.policy",
+    "TaughtDataImporter": "rasa_hybrid.components.importer",
 }
 
-__all__ = ["HybridNLU", "HybridPolicy", "__version__"]
+__all__ = ["HybridNLU", "HybridPolicy", "TaughtDataImporter", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

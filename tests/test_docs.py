@@ -93,6 +93,15 @@ def test_every_setting_of_the_nlu_component_is_documented_with_its_default():
     assert documented == HybridNLU.get_default_config()
 
 
+def test_every_setting_of_the_importer_is_documented_with_its_default():
+    from rasa_hybrid import TaughtDataImporter
+
+    [documented] = _defaults("importer.md")
+    assert documented == {
+        "taught": inspect.signature(TaughtDataImporter).parameters["taught"].default
+    }
+
+
 def test_every_setting_of_the_presets_is_documented():
     from rasa_hybrid.model.settings import PRESETS, Settings
 

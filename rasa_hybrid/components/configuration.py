@@ -41,6 +41,10 @@ _OWN_DEFAULTS: Dict[str, Any] = {
     "corpus": [],
     # Wordings of a story whose steps name only intents; None: as many as make about 300 dialogues, 20 at most.
     "wordings_per_story": None,
+    # How much a taught dialogue counts in learning; a story or a dialogue of a corpus counts 1.
+    "taught_weight": 3.0,
+    # Updates of `rasa train --finetune` where there are taught dialogues, on batches that mix them with earlier ones.
+    "finetune_steps": 120,
     # Where entities come from, see the page on knowledge bases; None: there is none.
     "knowledge_base": None,
     # Query with the best hypothesis of each slot (1) or with the n most probable goals.
@@ -87,6 +91,8 @@ class PolicyConfiguration:
     dontcare_value: str
     corpus: Tuple[str, ...]
     wordings_per_story: Optional[int]
+    taught_weight: float
+    finetune_steps: int
     knowledge_base: Optional[Mapping[str, Any]]
     query_n_best: int
     offer_slots: Mapping[str, str]
@@ -144,6 +150,9 @@ def check_configuration(
     wordings = own["wordings_per_story"]
     if wordings is not None and not _whole(wordings, 1, 1000):
         _refuse("wordings_per_story", wordings, "a whole number from 1 to 1000")
+    weight = own["taught_weight"]
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight <= 1000:
+        _refuse("taught_weight", weight, "a number above 0, at most 1000")
     if own["knowledge_base"] is not None and not isinstance(own["knowledge_base"], Mapping):
         _refuse("knowledge_base", own["knowledge_base"], "a mapping with the key `type`")
     offer_slots = own["offer_slots"] or {}
@@ -155,6 +164,7 @@ def check_configuration(
         _refuse("offer_actions", own["offer_actions"], "a list of actions")
     for key, low, high in (
         ("query_n_best", 1, 100),
+        ("finetune_steps", 1, 1_000_000),
         ("top_k", 1, 1000),
         ("cached_conversations", 1, 10_000_000),
     ):
@@ -168,6 +178,10 @@ def check_configuration(
         dontcare_value=own["dontcare_value"],
         corpus=tuple(corpus),
         wordings_per_story=wordings,
+        taught_weight=float(weight),
+        finetune_steps=math.ceil(
+            own["finetune_steps"] * float(1.0 if fraction is None else fraction)
+        ),
         knowledge_base=own["knowledge_base"],
         query_n_best=own["query_n_best"],
         offer_slots=dict(offer_slots),

@@ -56,6 +56,8 @@ HYBRID = "hybrid"
 ASR_HYPOTHESES = "asr_hypotheses"
 #: Sources of a slot's value as they stand in the metadata of `SlotSet`.
 MODEL, KNOWLEDGE_BASE, TEACHER = "model", "knowledge_base", "teacher"
+#: What the source of a taught story begins with, so that training tells it from the project's own.
+TAUGHT_SOURCE = "taught:"
 
 _PLACEHOLDER = re.compile(r"{\s*(\w+)\s*}")
 

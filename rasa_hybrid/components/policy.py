@@ -49,6 +49,7 @@ from rasa_hybrid.components.conversion import (
     HYBRID,
     KNOWLEDGE_BASE,
     MODEL,
+    TAUGHT_SOURCE,
     TrackerReader,
     Wordings,
     domain_facts,
@@ -63,6 +64,7 @@ from rasa_hybrid.dialogue import (
     DONTCARE,
     LISTEN,
     NONE,
+    TAUGHT,
     Dialogue,
     DomainFacts,
     ResultSummary,
@@ -74,11 +76,13 @@ from rasa_hybrid.knowledge import (
     KnowledgeBaseError,
     knowledge_base_from_config,
 )
+from rasa_hybrid.learning.rehearsal import mixed
 from rasa_hybrid.model import checkpoint
 from rasa_hybrid.model.candidates import SlotValues
 from rasa_hybrid.model.embeddings import read_vectors, with_vectors
+from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
-from rasa_hybrid.model.preparation import prepare
+from rasa_hybrid.model.preparation import prepare, unsaid_values
 from rasa_hybrid.model.settings import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -86,6 +90,8 @@ logger = logging.getLogger(__name__)
 #: Stories are worded so often that there are about so many dialogues.
 _WORDED_DIALOGUES = 300
 _MOST_WORDINGS = 20
+#: Passes that a quick update makes over its dialogues.
+_REHEARSAL_PASSES = 4
 #: Dialogues that break off with words which only rules answer, for each other dialogue.
 _DIGRESSIONS = 0.25
 
@@ -201,6 +207,7 @@ class HybridPolicy(Policy):
         stories = self._stories(reader, trackers, wordings, knowledge_base)
         corpus = [facts.harmonise(dialogue) for dialogue in self._corpus(goal_slots)]
         dialogues = stories + corpus
+        taught = [story for story in stories if story.metadata.get(TAUGHT)]
         if goal_slots:
             rules = [t for t in training_trackers if getattr(t, "is_rule_tracker", False)]
             dialogues += self._digressions(dialogues, rules, wordings)
@@ -221,6 +228,9 @@ class HybridPolicy(Policy):
                 encoder.vocabulary,
                 encoder.ontology,
             )
+            _warn_about_new_labels(encoder, dialogues)
+            if taught:
+                encoder, dialogues = self._rehearsal(encoder, dialogues, taught)
         else:
             listed = _listed_values(
                 facts, goal_slots, training_data, knowledge_base, configuration.dontcare_value
@@ -373,7 +383,10 @@ class HybridPolicy(Policy):
         knowledge_base: Optional[GuardedKnowledgeBase],
     ) -> List[Dialogue]:
         """Stories as labelled dialogues, those whose steps only name intents in several wordings."""
-        stories = {story_key(story): story for story in map(reader.story, trackers) if story.turns}
+        read = [self._story(reader, tracker) for tracker in trackers]
+        # Of two equal ones the taught one stays.
+        read.sort(key=lambda story: bool(story.metadata.get(TAUGHT)))
+        stories = {story_key(story): story for story in read if story.turns}
         ordered = [stories[key] for key in sorted(stories)]
         if knowledge_base is not None:
             ordered = [self._with_summaries(story, knowledge_base) for story in ordered]
@@ -386,6 +399,13 @@ class HybridPolicy(Policy):
             count = copies if wordings.needed(story) else 1
             worded += [wordings.word_dialogue(story, rng) for _ in range(count)]
         return worded
+
+    def _story(self, reader: TrackerReader, tracker: DialogueStateTracker) -> Dialogue:
+        """A story, with its weight if it was taught."""
+        story = reader.story(tracker)
+        if not (tracker.sender_source or "").startswith(TAUGHT_SOURCE):
+            return story
+        return replace(story, weight=self.configuration.taught_weight, metadata={TAUGHT: True})
 
     def _digressions(
         self,
@@ -411,6 +431,20 @@ class HybridPolicy(Policy):
                 name = f"{dialogue.id}, then {intent}"
                 digressions.append(replace(dialogue, id=name, turns=turns, complete=False))
         return digressions
+
+    def _rehearsal(
+        self, encoder: Encoder, dialogues: Sequence[Dialogue], taught: Sequence[Dialogue]
+    ) -> Tuple[Encoder, List[Dialogue]]:
+        """What a quick update goes over: `finetune_steps` batches that mix taught and earlier dialogues."""
+        settings, taught_ids = encoder.settings, {id(dialogue) for dialogue in taught}
+        earlier = [dialogue for dialogue in dialogues if id(dialogue) not in taught_ids]
+        steps = self.configuration.finetune_steps
+        passes = max(1, min(_REHEARSAL_PASSES, steps))
+        rehearsed = mixed(
+            taught, earlier, round(steps / passes) * settings.batch_size, settings.seed
+        )
+        settings = replace(settings, epochs=passes, least_steps=0, patience=0)
+        return type(encoder)(settings, encoder.vocabulary, encoder.ontology), rehearsed
 
     def _with_summaries(self, story: Dialogue, knowledge_base: GuardedKnowledgeBase) -> Dialogue:
         """Asks the knowledge base with the labelled goal of each turn, and counts what the story has offered."""
@@ -682,6 +716,20 @@ def _goal_after(turns: Sequence[Turn]) -> Dict[str, str]:
             if override.after or turn.goal is None:
                 goal[override.slot] = override.value
     return {slot: value for slot, value in goal.items() if value != NONE}
+
+
+def _warn_about_new_labels(encoder: Encoder, dialogues: Sequence[Dialogue]) -> None:
+    """Says which labels a model that is fine-tuned can't learn, because it does not know them."""
+    actions = {action.name for d in dialogues for turn in d.turns for action in turn.actions}
+    new = [f"action {name}" for name in sorted(actions - set(encoder.vocabulary.actions.names))]
+    for slot, values in sorted(unsaid_values(encoder.ontology, dialogues).items()):
+        closed = encoder.ontology.values[slot].closed
+        new += [f"{slot}={value} where nobody says it" for value in values if value not in closed]
+    if new:
+        logger.warning(
+            f"HybridPolicy: fine-tuning can't learn what the model has no label for: {', '.join(new)}. "
+            "Train in full, with `rasa train`."
+        )
 
 
 def _is_own(action: str) -> bool:

@@ -15,6 +15,8 @@ DONTCARE = "dontcare"
 NONE = "none"
 #: The action that ends a turn of the system (Rasa's name for it).
 LISTEN = "action_listen"
+#: Key in the metadata of a dialogue that a person or an expert taught.
+TAUGHT = "taught"
 
 #: Goal slots with a value; a slot that is absent has the value `NONE`.
 Goal = Mapping[str, str]

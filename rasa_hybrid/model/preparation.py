@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
-from rasa_hybrid.dialogue import DONTCARE, NONE, Dialogue, Turn, Utterance, tokenize
+from rasa_hybrid.dialogue import DONTCARE, NONE, TAUGHT, Dialogue, Turn, Utterance, tokenize
 from rasa_hybrid.dialogue.normalise import Splitter
 from rasa_hybrid.model.candidates import Ontology, SlotValues
 from rasa_hybrid.model.encoding import Encoder
@@ -69,7 +69,7 @@ def build_ontology(
     """Values of each goal slot: what was listed and what the labels name, each value in one spelling.
 
     With candidates, a closed list holds what has to be chosen without having been mentioned: the values of `bool`
-    slots, and labels that neither side had said. Without (`liu2018`) it holds every value.
+    slots, and labels that neither side had said, if taught or frequent enough. Without (`liu2018`) it holds every value.
     """
     labelled: Dict[str, Counter] = {slot: Counter() for slot in listed}
     for dialogue in dialogues:
@@ -90,6 +90,8 @@ def build_ontology(
         slots[slot] = _all_values(listed.get(slot), named)
     complete = Ontology(slots, settings.language, splitter)
     unsaid = _unsaid(complete, dialogues) if settings.candidates else {}
+    taught = [dialogue for dialogue in dialogues if dialogue.metadata.get(TAUGHT)]
+    meant = _unsaid(complete, taught) if settings.candidates else {}
     least = max(1, round(_LEAST_SHARE * len(dialogues)))
     for slot in names:
         if slots[slot].kind == "bool":
@@ -97,11 +99,18 @@ def build_ontology(
         elif not settings.candidates:
             closed = [*slots[slot].values, *slots[slot].closed]
         else:
-            closed = [value for value, count in sorted(unsaid[slot].items()) if count >= least]
+            closed = sorted(
+                v for v, count in unsaid[slot].items() if count >= least or v in meant[slot]
+            )
         closed = dict.fromkeys([*listed[slot].closed, *closed] if slot in listed else closed)
         closed = tuple(value for value in closed if value not in (NONE, DONTCARE))
         slots[slot] = SlotValues(slots[slot].values, slots[slot].kind, closed)
     return Ontology(slots, settings.language, splitter)
+
+
+def unsaid_values(ontology: Ontology, dialogues: Sequence[Dialogue]) -> Dict[str, Tuple[str, ...]]:
+    """Values that became labels before either side had mentioned them: only those of a closed list can be learnt."""
+    return {slot: tuple(sorted(counts)) for slot, counts in _unsaid(ontology, dialogues).items()}
 
 
 def _all_values(known: Optional[SlotValues], labelled: Iterable[str]) -> SlotValues:
@@ -120,6 +129,8 @@ def _unsaid(ontology: Ontology, dialogues: Sequence[Dialogue]) -> Dict[str, Coun
         for turn in dialogue.turns:
             mentioned.update(_mentions(ontology, turn))
             for slot, value in (turn.goal or {}).items():
+                if slot not in counts:
+                    continue
                 value = ontology.canonical(ontology.position(slot), value)
                 if value in (NONE, DONTCARE) or before.get(slot) == value:
                     continue

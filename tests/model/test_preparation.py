@@ -9,6 +9,7 @@ import pytest
 from rasa_hybrid.dialogue import (
     DONTCARE,
     NONE,
+    TAUGHT,
     Dialogue,
     Entity,
     Hypothesis,
@@ -17,7 +18,7 @@ from rasa_hybrid.dialogue import (
     Utterance,
 )
 from rasa_hybrid.model.candidates import Ontology, SlotValues
-from rasa_hybrid.model.preparation import build_ontology, prepare
+from rasa_hybrid.model.preparation import build_ontology, prepare, unsaid_values
 from tests.model.small_worlds import PRESETS, act, bookings, tiny_settings
 
 
@@ -149,3 +150,14 @@ def test_without_any_data_there_is_still_an_encoder():
     encoder = prepare(tiny_settings(), [])
     assert encoder.ontology.slots == ()
     assert encoder.observe(encoder.start(), Turn(Utterance("hi"))).labels == []
+
+
+def test_a_value_that_was_taught_once_and_that_nobody_said_can_be_chosen():
+    many = [Dialogue(str(i), (turn("hi", {"date": "friday"}),)) for i in range(2000)]
+    rare = (turn("when the shops are shut", {"date": "sunday"}),)
+    settings = tiny_settings("default")
+    unnoticed = build_ontology(settings, [*many, Dialogue("rare", rare)], {})
+    assert closed(unnoticed) == {"date": ("friday",)}
+    assert unsaid_values(unnoticed, [Dialogue("rare", rare)]) == {"date": ("sunday",)}
+    taught = Dialogue("rare", rare, metadata={TAUGHT: True})
+    assert closed(build_ontology(settings, [*many, taught], {})) == {"date": ("friday", "sunday")}

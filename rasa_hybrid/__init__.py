@@ -5,12 +5,13 @@ from typing import Any
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "FeedbackChannel": "rasa_hybrid.components.channel",
     "HybridNLU": "rasa_hybrid.components.nlu",
     "HybridPolicy": "rasa_hybrid.components.policy",
     "TaughtDataImporter": "rasa_hybrid.components.importer",
 }
 
-__all__ = ["HybridNLU", "HybridPolicy", "TaughtDataImporter", "__version__"]
+__all__ = ["FeedbackChannel", "HybridNLU", "HybridPolicy", "TaughtDataImporter", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -48,6 +48,7 @@ from rasa_hybrid.dialogue import (
     Turn,
     Utterance,
     act_type,
+    without_none,
 )
 
 #: Key of everything that we put into metadata and parse data.
@@ -128,6 +129,7 @@ class Reading:
         loop: active loop, None if there is none.
         open: whether the last turn goes on.
         offers: (query, entity id) of everything that was offered.
+        decided: for each turn the events of its decisions, the one to listen included.
     """
 
     dialogue: Dialogue
@@ -135,6 +137,7 @@ class Reading:
     loop: Optional[str]
     open: bool
     offers: List[Tuple[Any, str]]
+    decided: Tuple[Tuple[ActionExecuted, ...], ...] = ()
 
 
 class TrackerReader:
@@ -164,6 +167,12 @@ class TrackerReader:
     def live(self, tracker: DialogueStateTracker) -> Reading:
         """A conversation that goes on."""
         return self._read(tracker, labelled=False)
+
+    def recorded(self, tracker: DialogueStateTracker) -> Reading:
+        """A conversation that is over, with the context of every decision as the model saw it; without labels."""
+        reading = self._read(tracker, labelled=False, contexts=True)
+        turns = tuple(replace(turn, goal=None) for turn in reading.dialogue.turns)
+        return replace(reading, dialogue=replace(reading.dialogue, turns=turns))
 
     def story(self, tracker: DialogueStateTracker) -> Dialogue:
         """A story of the training data, with labels."""
@@ -195,9 +204,11 @@ class TrackerReader:
         hypotheses = _hypotheses((metadata or {}).get(ASR_HYPOTHESES))
         return Utterance("" if payload else said, hypotheses, intent, entities)
 
-    def _read(self, tracker: DialogueStateTracker, labelled: bool) -> Reading:
+    def _read(
+        self, tracker: DialogueStateTracker, labelled: bool, contexts: bool = False
+    ) -> Reading:
         slots = {name: facts.initial for name, facts in self.facts.slots.items()}
-        turns: List[Turn] = []
+        turns = _Turns()
         loop: Optional[str] = None
         goal: Dict[str, str] = {}
         offers: List[Tuple[Any, str]] = []
@@ -226,8 +237,12 @@ class TrackerReader:
                     continue
                 carried_over = False
                 turn.settle(goal)
-                context = self.context(slots, goal, loop) if labelled else ()
                 hybrid = (event.metadata or {}).get(HYBRID) or {}
+                context: Tuple[str, ...] = ()
+                if labelled or contexts:
+                    tracked = goal if labelled else turn.tracked(goal, hybrid)
+                    context = self.context(slots, tracked, loop)
+                turn.decided.append(event)
                 if hybrid.get("offered"):
                     offers.append((hybrid.get("query"), str(hybrid["offered"])))
                 if name == ACTION_LISTEN_NAME:
@@ -250,7 +265,7 @@ class TrackerReader:
                 loop = event.name
         self._finish(turn, turns, goal, keep=last_is_open)
         dialogue = Dialogue(tracker.sender_id, tuple(turns), complete=not last_is_open)
-        return Reading(dialogue, slots, loop, last_is_open, offers)
+        return Reading(dialogue, slots, loop, last_is_open, offers, tuple(turns.decided))
 
     def _read_entities(
         self, turn: _OpenTurn, goal: Dict[str, str], payload: bool, labelled: bool
@@ -317,7 +332,7 @@ class TrackerReader:
     def _finish(
         self,
         turn: _OpenTurn,
-        turns: List[Turn],
+        turns: _Turns,
         goal: Dict[str, str],
         keep: bool = False,
     ) -> None:
@@ -331,8 +346,18 @@ class TrackerReader:
             elif turn.overrides:
                 early = tuple(replace(o, after=0) for o in turn.overrides)
                 turns.append(Turn(overrides=early))
+                turns.decided.append(())
         elif turn.user is not None or turn.actions or turn.overrides:
             turns.append(turn.build())
+            turns.decided.append(tuple(turn.decided))
+
+
+class _Turns(List[Turn]):
+    """Turns that are over, and beside each the events of its decisions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decided: List[Tuple[ActionExecuted, ...]] = []
 
 
 class _OpenTurn:
@@ -345,6 +370,7 @@ class _OpenTurn:
         self.overrides = list(overrides)
         self.actions: List[SystemAction] = []
         self.hidden: List[bool] = []
+        self.decided: List[ActionExecuted] = []
         self.closing_context: Tuple[str, ...] = ()
         self.summary: Optional[ResultSummary] = None
         self._goal: Optional[Dict[str, str]] = None
@@ -353,6 +379,12 @@ class _OpenTurn:
         """The user's side of the turn is over: what is tracked now is its label."""
         if self._goal is None:
             self._goal = dict(goal)
+
+    def tracked(self, goal: Mapping[str, str], hybrid: Mapping[str, Any]) -> Dict[str, str]:
+        """The goal that a decision was taken by: the belief in its metadata, and what others set since."""
+        believed = {slot: best[0][0] for slot, best in (hybrid.get("belief") or {}).items() if best}
+        late = {o.slot: o.value for o in self.overrides if o.after} if believed else {}
+        return without_none({**goal, **believed, **late})
 
     def build(self) -> Turn:
         return Turn(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,7 @@ from rasa.shared.exceptions import InvalidConfigException, RasaException
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
 import rasa_hybrid
-from rasa_hybrid.components import rasa_internals
+from rasa_hybrid.components import activity, rasa_internals
 from rasa_hybrid.components.configuration import (
     GOAL_SLOT_TYPES,
     INTERNAL_SLOTS,
@@ -280,6 +281,7 @@ class HybridPolicy(Policy):
         if self.runtime is None:
             return self._prediction(probabilities)
         self.runtime.use_domain(domain)
+        activity.note(tracker.sender_id, time.time())
         state = self.runtime.turn(tracker)
         chances = _without_rejected(self.runtime.decide(state), self.runtime.actions, tracker)
         indices = {name: i for i, name in enumerate(domain.action_names_or_texts)}
@@ -588,6 +590,11 @@ def shared_runtime(
             _RUNTIMES.clear()  # directories of earlier loads are gone
             _RUNTIMES[key] = runtime
         return _RUNTIMES[key]
+
+
+def served_runtime() -> Optional[Runtime]:
+    """The runtime of the model that was loaded last; None if it has no policy of ours."""
+    return next(iter(_RUNTIMES.values()), None)
 
 
 def _load_checkpoint(

@@ -1,0 +1,597 @@
+"""`rasa_hybrid.FeedbackChannel`: chat as over Rasa's REST channel, and what users say of it at the end.
+
+Feedback is answered when it is committed to the episode store; that path takes no lock of the conversation. Dialogues are
+assembled from the tracker store afterwards, by a task in the background.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hmac
+import json
+import logging
+import math
+import time
+import uuid
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from urllib.parse import unquote
+
+from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, UserMessage
+from rasa.shared.core.events import Event, Restarted, SessionStarted
+from rasa.shared.exceptions import InvalidConfigException
+from sanic import Blueprint, response
+from sanic.request import Request
+from sanic.response import HTTPResponse
+
+from rasa_hybrid.components import activity
+from rasa_hybrid.components.channel_configuration import (
+    DEFAULTS,
+    ChannelConfiguration,
+    check_channel,
+)
+from rasa_hybrid.components.conversion import TrackerReader, domain_facts
+from rasa_hybrid.components.episodes import assemble
+from rasa_hybrid.feedback.metrics import Metrics
+from rasa_hybrid.feedback.store import (
+    EpisodeStore,
+    FeedbackConflictError,
+    Outcome,
+    Receipt,
+    TooMuchFeedbackError,
+    UnknownConversationError,
+    episode_id,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Where the token of a conversation is looked for, and where token and episode are given.
+TOKEN_HEADER, EPISODE_HEADER = "X-Conversation-Token", "X-Episode"
+#: Senders whose last requests are remembered, for the limits.
+_REMEMBERED = 10_000
+#: Seconds of which requests are counted.
+_MINUTE = 60.0
+#: Seconds after which feedback whose conversation is not in the tracker store is given up.
+_GIVE_UP = 86_400.0
+_FEEDBACK_KEYS = {
+    "sender",
+    "success",
+    "reward",
+    "rating",
+    "comment",
+    "feedback_id",
+    "episode",
+    "token",
+}
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error.
+
+    Args:
+        status: of HTTP.
+        reason: one word for programs.
+        message: a sentence for people.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.reason = status, reason
+
+
+class Client(NamedTuple):
+    """Who asks: `sender` is set if a JWT proves that it is this user, and nobody else."""
+
+    trusted: bool
+    sender: Optional[str] = None
+
+
+class FeedbackChannel(InputChannel):
+    """Chat and feedback under `/webhooks/hybrid`.
+
+    Args:
+        configuration: checked settings, see `channel_configuration.DEFAULTS`.
+    """
+
+    @classmethod
+    def name(cls) -> str:
+        """Name of the channel, part of its URLs."""
+        return "hybrid"
+
+    @classmethod
+    def from_credentials(cls, credentials: Optional[Dict[str, Any]]) -> FeedbackChannel:
+        """Makes the channel of an entry in `credentials.yml` (see parent class for full docstring).
+
+        Raises:
+            InvalidConfigException: if a key is unknown or a value impossible.
+            StoreError: if the store can't be opened.
+        """
+        return cls(check_channel(credentials or {}))
+
+    def __init__(self, configuration: ChannelConfiguration) -> None:
+        self.configuration = configuration
+        # Opened once to find out whether it can be; each worker opens its own when it starts.
+        EpisodeStore(configuration.store).close()
+        self._store: Optional[EpisodeStore] = None
+        self._metrics = Metrics()
+        self._writer: Optional[ThreadPoolExecutor] = None
+        self._readers: Optional[ThreadPoolExecutor] = None
+        self._task: Optional[asyncio.Task] = None
+        self._requests: OrderedDict[str, List[float]] = OrderedDict()
+
+    def blueprint(self, on_new_message: Callable[[UserMessage], Awaitable[Any]]) -> Blueprint:
+        """The routes of the channel (see parent class for full docstring)."""
+        blueprint = Blueprint("rasa_hybrid_feedback", "rasa_hybrid_feedback")
+
+        async def open_store(app: Any, loop: Any) -> None:
+            self._open(app)
+
+        async def close_store(app: Any, loop: Any) -> None:
+            await self._close()
+
+        blueprint.listener("after_server_start")(open_store)
+        blueprint.listener("before_server_stop")(close_store)
+        self._route(blueprint, "/webhook", "POST", functools.partial(self._chat, on_new_message))
+        self._route(blueprint, "/feedback", "POST", self._give)
+        self._route(blueprint, "/feedback/<id>", "GET", self._receipt)
+        self._route(blueprint, "/feedback/<id>", "DELETE", self._withdraw)
+        self._route(blueprint, "/conversations/<sender>", "DELETE", self._forget)
+        self._route(blueprint, "/metrics", "GET", self._show_metrics)
+        self._route(blueprint, "/health", "GET", self._health)
+        self._route(blueprint, "/", "GET", self._health)
+        teach = self.configuration.teach
+        if teach["enabled"]:
+            self._mount_teaching_page(blueprint, teach["token"])
+        return blueprint
+
+    def _mount_teaching_page(self, blueprint: Blueprint, token: str) -> None:
+        """Adds the page on which people correct the bot, at `/teach`."""
+        from importlib import import_module
+
+        try:
+            page = import_module("rasa_hybrid.components.teaching_page")
+        except ModuleNotFoundError:
+            raise InvalidConfigException(
+                "FeedbackChannel: teach: enabled: this version of rasa_hybrid has no teaching page."
+            ) from None
+        page.mount(blueprint, token)
+
+    @property
+    def store(self) -> EpisodeStore:
+        """The store of this worker.
+
+        Raises:
+            RefusedError: if the server is just starting or stopping.
+        """
+        if self._store is None:
+            raise RefusedError(503, "not_ready", "The server is not ready yet.")
+        return self._store
+
+    # --- chat ---------------------------------------------------------------------------------------
+
+    async def _chat(
+        self, on_new_message: Callable[[UserMessage], Awaitable[Any]], request: Request
+    ) -> HTTPResponse:
+        client = await self._client(request)
+        body = self._body(request)
+        sender = _text(body, "sender", 255)
+        text = _text(body, "message", self.configuration.max_message)
+        metadata = body.get("metadata")
+        if metadata is not None and not isinstance(metadata, dict):
+            raise RefusedError(400, "malformed", "metadata has to be an object.")
+        self._check_identity(client, sender)
+        self._check_rate(sender)
+        is_party = await self._may_have_token(request, body, client, sender)
+        output = CollectingOutputChannel()
+        message = UserMessage(
+            text,
+            output,
+            sender,
+            input_channel=body.get("input_channel") or self.name(),
+            metadata=metadata,
+        )
+        try:
+            await on_new_message(message)
+        except Exception:
+            logger.exception("A message could not be handled.")
+            raise RefusedError(500, "failed", "The message could not be handled.") from None
+        episode = await self._episode(request, sender)
+        token = self.store.token(sender) if is_party else None
+        headers = {EPISODE_HEADER: episode} if episode else {}
+        about = {"episode": episode}
+        if token is not None:
+            headers[TOKEN_HEADER] = about["token"] = token
+        replies = [{**reply, "feedback": about} for reply in output.messages]
+        return response.json(replies, headers=headers)
+
+    async def _may_have_token(
+        self, request: Request, body: Mapping[str, Any], client: Client, sender: str
+    ) -> bool:
+        """Whether the answer may hold the conversation's token: its first message, or one that has it already."""
+        if client.sender is not None or not self.configuration.require_conversation_token:
+            return True
+        given = _given_token(request, body)
+        if given is not None:
+            return hmac.compare_digest(given.encode(), self.store.token(sender).encode())
+        return not await self._read(self.store.knows, sender)
+
+    async def _episode(self, request: Request, sender: str) -> Optional[str]:
+        """The id of the session that goes on, made known to the store."""
+        tracker = await request.app.ctx.agent.tracker_store.retrieve(sender)
+        if tracker is None or not tracker.events:
+            return None
+        starts = [e for e in tracker.events if isinstance(e, (SessionStarted, Restarted))]
+        begun = (starts[-1] if starts else tracker.events[0]).timestamp
+        id = episode_id(sender, begun)
+        if not await self._read(self.store.is_known, id):
+            await self._write(self.store.begin, sender, begun)
+        return id
+
+    # --- feedback -----------------------------------------------------------------------------------
+
+    async def _give(self, request: Request) -> HTTPResponse:
+        client = await self._client(request)
+        body = self._body(request)
+        unknown = sorted(set(body) - _FEEDBACK_KEYS)
+        if unknown:
+            allowed = ", ".join(sorted(_FEEDBACK_KEYS))
+            raise RefusedError(
+                400, "malformed", f"{unknown[0]!r} is not allowed; allowed are {allowed}."
+            )
+        sender = _text(body, "sender", 255)
+        self._check_party(request, body, client, sender)
+        self._check_rate(sender)
+        outcome = self._outcome(body)
+        comment, id, episode = (
+            _text(body, key, most, optional=True)
+            for key, most in (
+                ("comment", self.configuration.max_comment),
+                ("feedback_id", 128),
+                ("episode", 64),
+            )
+        )
+        give = functools.partial(
+            self.store.give,
+            sender,
+            outcome,
+            comment or None,
+            id,
+            episode,
+            most_a_day=self.configuration.feedback_per_day,
+        )
+        try:
+            receipt = await self._write(give)
+        except UnknownConversationError:
+            # Conversations on other channels are known to the tracker store before they are to ours.
+            if episode is not None or await self._episode(request, sender) is None:
+                raise
+            receipt = await self._write(give)
+        if receipt.duplicate:
+            self._metrics.duplicates.inc()
+        else:
+            self._metrics.feedback.inc()
+        return response.json(_receipt(receipt), status=200 if receipt.duplicate else 201)
+
+    async def _receipt(self, request: Request, id: str) -> HTTPResponse:
+        client = await self._client(request)
+        receipt = await self._read(self.store.receipt, id)
+        self._check_party(request, {}, client, receipt.sender)
+        return response.json(_receipt(receipt))
+
+    async def _withdraw(self, request: Request, id: str) -> HTTPResponse:
+        client = await self._client(request)
+        receipt = await self._read(self.store.receipt, id)
+        self._check_party(request, {}, client, receipt.sender)
+        return response.json(_receipt(await self._write(self.store.withdraw, id)))
+
+    async def _forget(self, request: Request, sender: str) -> HTTPResponse:
+        client = await self._client(request)
+        self._check_party(request, {}, client, sender)
+        return response.json({"deleted": await self._write(self.store.forget, sender)})
+
+    def _outcome(self, body: Mapping[str, Any]) -> Outcome:
+        success, reward, rating = body.get("success"), body.get("reward"), body.get("rating")
+        if success is None and reward is None and rating is None:
+            raise RefusedError(400, "malformed", "Give success, reward or rating.")
+        if success is not None and not isinstance(success, bool):
+            raise RefusedError(400, "malformed", "success has to be true or false.")
+        low, high = self.configuration.reward_range
+        for name, value, least, most in (("reward", reward, low, high), ("rating", rating, 1, 5)):
+            if value is None:
+                continue
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number or not math.isfinite(value):
+                raise RefusedError(400, "malformed", f"{name} has to be a number.")
+            if not least <= value <= most:
+                raise RefusedError(
+                    422, "out_of_range", f"{name} has to be from {least:g} to {most:g}."
+                )
+        return Outcome(
+            success,
+            None if reward is None else float(reward),
+            None if rating is None else float(rating),
+        )
+
+    # --- who may ------------------------------------------------------------------------------------
+
+    async def _client(self, request: Request) -> Client:
+        """Who asks, by bearer token or by Rasa's JWT.
+
+        Raises:
+            RefusedError: if a token is set and neither is right.
+        """
+        expected = self.configuration.token
+        given = _bearer(request)
+        if (
+            expected is not None
+            and given is not None
+            and hmac.compare_digest(given.encode(), expected.encode())
+        ):
+            return Client(trusted=not self.configuration.require_conversation_token)
+        if request.app.config.get("USE_JWT"):
+            payload = await _jwt(request)
+            if payload is not None:
+                user = payload.get("user") or {}
+                if user.get("role") == "admin":
+                    return Client(trusted=True)
+                return Client(trusted=False, sender=str(user.get("username")))
+        elif expected is None:
+            return Client(trusted=False)
+        raise RefusedError(401, "unauthorised", "Send the token as `Authorization: Bearer ...`.")
+
+    def _check_identity(self, client: Client, sender: str) -> None:
+        if client.sender is not None and client.sender != sender:
+            raise RefusedError(403, "foreign_conversation", "This conversation is somebody else's.")
+
+    def _check_party(
+        self, request: Request, body: Mapping[str, Any], client: Client, sender: str
+    ) -> None:
+        """Whether the client is a party of the conversation that it speaks about."""
+        self._check_identity(client, sender)
+        if client.trusted or client.sender is not None:
+            return
+        given = _given_token(request, body)
+        if given is None:
+            raise RefusedError(
+                401, "no_token", f"Send the conversation's token, as `token` or {TOKEN_HEADER}."
+            )
+        if not hmac.compare_digest(given.encode(), self.store.token(sender).encode()):
+            raise RefusedError(403, "foreign_token", "The token is not this conversation's.")
+
+    def _check_rate(self, sender: str) -> None:
+        most = self.configuration.requests_per_minute
+        now = time.monotonic()
+        recent = [at for at in self._requests.pop(sender, []) if at > now - _MINUTE]
+        self._requests[sender] = recent
+        while len(self._requests) > _REMEMBERED:
+            self._requests.popitem(last=False)
+        if len(recent) >= most:
+            raise RefusedError(
+                429, "too_many", f"At most {most} requests a minute of one sender are allowed."
+            )
+        recent.append(now)
+
+    def _body(self, request: Request) -> Dict[str, Any]:
+        if len(request.body) > self.configuration.max_body:
+            raise RefusedError(
+                413, "too_large", f"A request may have {self.configuration.max_body} bytes."
+            )
+        try:
+            body = json.loads(request.body)
+        except ValueError:
+            raise RefusedError(400, "malformed", "The body has to be JSON.") from None
+        if not isinstance(body, dict):
+            raise RefusedError(400, "malformed", "The body has to be a JSON object.")
+        return body
+
+    # --- health, metrics ----------------------------------------------------------------------------
+
+    async def _health(self, request: Request) -> HTTPResponse:
+        try:
+            await self._read(self.store.counts)
+        except RefusedError:
+            raise
+        except Exception as error:
+            raise RefusedError(503, "no_store", f"The store does not answer: {error}") from error
+        agent = getattr(request.app.ctx, "agent", None)
+        is_ready = agent is not None and agent.is_ready()
+        return response.json(
+            {
+                "status": "ok" if is_ready else "no model",
+                "model_id": agent.model_id if is_ready and agent is not None else None,
+            },
+            status=200 if is_ready else 503,
+        )
+
+    async def _show_metrics(self, request: Request) -> HTTPResponse:
+        await self._client(request)
+        counts = await self._read(self.store.counts)
+        return response.raw(
+            self._metrics.exposition(counts), content_type=self._metrics.content_type
+        )
+
+    # --- in the background --------------------------------------------------------------------------
+
+    def _open(self, app: Any) -> None:
+        self._store = EpisodeStore(self.configuration.store)
+        self._writer = ThreadPoolExecutor(1, "hybrid_writer")
+        self._readers = ThreadPoolExecutor(2, "hybrid_reader")
+        self._task = asyncio.get_running_loop().create_task(self._look_after(app))
+
+    async def _close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for pool in (self._writer, self._readers):
+            if pool is not None:
+                pool.shutdown(wait=True)
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    async def _look_after(self, app: Any) -> None:
+        """Assembles episodes, settles silent ones, and keeps personal text no longer than allowed."""
+        is_first = True
+        while True:
+            try:
+                agent = getattr(app.ctx, "agent", None)
+                if agent is not None and agent.is_ready():
+                    await self.sweep(agent, everything=is_first)
+                    is_first = False
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                logger.exception("Episodes could not be assembled; it is tried again.")
+            await asyncio.sleep(self.configuration.sweep_seconds)
+
+    async def sweep(self, agent: Any, everything: bool = False) -> int:
+        """Assembles what is due, and settles what nobody said anything about.
+
+        Args:
+            agent: whose tracker store holds the conversations.
+            everything: look at every conversation of the tracker store, not only at those that went on lately.
+
+        Returns:
+            Number of episodes that were stored.
+        """
+        now = time.time()
+        quiet_before = now - self.configuration.reward_wait_time
+        senders = dict.fromkeys(activity.drain())
+        if everything:
+            senders.update(dict.fromkeys(await agent.tracker_store.keys()))
+        waiting = await self._read(self.store.waiting, quiet_before)
+        senders.update(dict.fromkeys(sender for _, sender in waiting))
+        reader = _reader(agent)
+        stored = 0
+        for sender in senders:
+            tracker = await agent.tracker_store.retrieve_full_tracker(sender)
+            if tracker is None or not tracker.events:
+                continue
+            events: Sequence[Event] = list(tracker.events)
+            stored += len(
+                await self._write(
+                    assemble,
+                    self.store,
+                    sender,
+                    events,
+                    reader,
+                    agent.domain,
+                    self.configuration.signals,
+                    quiet_before,
+                )
+            )
+        await self._write(
+            self.store.settle_silent, quiet_before, self.configuration.default_reward, now
+        )
+        lost = await self._write(self.store.lose, now - _GIVE_UP)
+        if lost:
+            logger.warning(
+                f"{lost} conversations with feedback are not in the tracker store any more: nothing can be learnt "
+                "from them. Use a tracker store that outlives the server."
+            )
+        if self.configuration.retention_text != "keep":
+            before = now - self.configuration.retention_days * 86_400.0
+            await self._write(self.store.redact, self.configuration.retention_text, before)
+        return stored
+
+    async def _write(self, function: Callable, *arguments: Any) -> Any:
+        self.store  # noqa: B018 - answers 503 while there is none
+        return await asyncio.get_running_loop().run_in_executor(
+            self._writer, functools.partial(function, *arguments)
+        )
+
+    async def _read(self, function: Callable, *arguments: Any) -> Any:
+        self.store  # noqa: B018
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, functools.partial(function, *arguments)
+        )
+
+    def _route(
+        self, blueprint: Blueprint, path: str, method: str, handler: Callable[..., Awaitable[Any]]
+    ) -> None:
+        """Adds a route whose errors are answered with JSON, and measures it."""
+        name = f"{method} {path}"
+
+        async def answer(request: Request, **parts: str) -> HTTPResponse:
+            started = time.perf_counter()
+            try:
+                answered = await handler(request, **{k: unquote(v) for k, v in parts.items()})
+            except RefusedError as error:
+                answered = _refusal(error.status, error.reason, str(error))
+            except UnknownConversationError as error:
+                answered = _refusal(404, "unknown", str(error.args[0]))
+            except FeedbackConflictError as error:
+                answered = _refusal(409, "conflict", str(error))
+            except TooMuchFeedbackError as error:
+                answered = _refusal(429, "too_much_feedback", str(error))
+            self._metrics.request(name, answered.status, time.perf_counter() - started)
+            return answered
+
+        blueprint.add_route(
+            answer, path, methods=[method], name=f"{method.lower()}_{uuid.uuid4().hex[:8]}"
+        )
+
+
+def _reader(agent: Any) -> TrackerReader:
+    """The reader of the served model; of the domain alone if the model has no `HybridPolicy`."""
+    from rasa_hybrid.components.policy import served_runtime
+
+    runtime = served_runtime()
+    if runtime is not None:
+        return runtime.reader
+    return TrackerReader(domain_facts(agent.domain), (), pipeline=True)
+
+
+def _text(body: Mapping[str, Any], key: str, most: int, optional: bool = False) -> Any:
+    value = body.get(key)
+    if value is None and optional:
+        return None
+    if not isinstance(value, str) or (not value and not optional):
+        raise RefusedError(400, "malformed", f"{key} has to be a text.")
+    if len(value) > most:
+        raise RefusedError(413, "too_large", f"{key} may have {most} characters.")
+    if "\x00" in value:
+        raise RefusedError(400, "malformed", f"{key} must not hold null characters.")
+    return value
+
+
+def _given_token(request: Request, body: Mapping[str, Any]) -> Optional[str]:
+    given = request.headers.get(TOKEN_HEADER) or body.get("token")
+    return given if isinstance(given, str) and given else None
+
+
+def _bearer(request: Request) -> Optional[str]:
+    kind, _, token = (request.headers.get("Authorization") or "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" and token else None
+
+
+async def _jwt(request: Request) -> Optional[Dict[str, Any]]:
+    """The payload of Rasa's JWT; None if there is none that is valid."""
+    from rasa.utils.common import call_potential_coroutine
+
+    auth = request.app.ctx.auth
+    try:
+        if await call_potential_coroutine(auth.is_authenticated(request)):
+            return await call_potential_coroutine(auth.extract_payload(request))
+    except Exception as error:  # sanic_jwt has one for each way of being wrong
+        logger.debug(f"A JWT was refused: {error}")
+    return None
+
+
+def _refusal(status: int, reason: str, message: str) -> HTTPResponse:
+    return response.json({"reason": reason, "message": message}, status=status)
+
+
+def _receipt(receipt: Receipt) -> Dict[str, Any]:
+    return {
+        "feedback_id": receipt.id,
+        "episode": receipt.episode,
+        "status": receipt.status,
+        "received": receipt.received,
+        **receipt.outcome.to_dict(),
+    }
+
+
+__all__ = ["DEFAULTS", "FeedbackChannel"]

@@ -1,0 +1,1 @@
+"""Versions of the store's tables, applied by Alembic when a store is opened."""

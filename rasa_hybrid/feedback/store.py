@@ -1,0 +1,884 @@
+"""The episode store: conversations, what their users said of them, and what became of both.
+
+The states of an episode, which only this module and `ledger` change:
+
+    open ──> new ──> claimed ──> used ──> promoted ──> rolled_back
+      │       │         │          └────> rejected
+      │       │         └─> new             (learner died, or another candidate was promoted meanwhile)
+      │       └─> open                      (feedback withdrawn)
+      ├─> unrated ─> new                    (nobody said anything in time; feedback may still come)
+      └─> lost                              (rated, but its events are gone from the tracker store)
+
+*open*: known, its outcome or its dialogue is missing. *new*: both are there, it can be learnt from. *claimed*: a
+learner works on it. *used*: a candidate archive holds what it taught. *promoted*, *rejected*: what was decided about that
+candidate. Everything that is acknowledged was committed before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import sqlalchemy as sa
+
+from rasa_hybrid.corpora.jsonl import dialogue_from_json, dialogue_to_json
+from rasa_hybrid.dialogue import Decision, Dialogue
+from rasa_hybrid.feedback import schema
+from rasa_hybrid.feedback.schema import episodes, events, facts, feedback, forgotten
+
+OPEN, NEW, UNRATED, CLAIMED, USED = "open", "new", "unrated", "claimed", "used"
+PROMOTED, REJECTED, ROLLED_BACK, LOST = "promoted", "rejected", "rolled_back", "lost"
+#: All states of an episode.
+STATES = (OPEN, UNRATED, NEW, CLAIMED, USED, PROMOTED, REJECTED, ROLLED_BACK, LOST)
+#: States in which the outcome may still change.
+UNDECIDED = (OPEN, UNRATED, NEW)
+
+#: Seconds that a writer waits for another one (SQLite).
+_PATIENCE = 30
+_LOCK = 0x68796272  # number of the advisory lock under which PostgreSQL's schema is changed
+_DAY = 86400.0
+
+
+class StoreError(RuntimeError):
+    """The store can't be opened or used; the message says what to do."""
+
+
+class UnknownConversationError(LookupError):
+    """There is no such conversation, episode or feedback."""
+
+
+class FeedbackConflictError(ValueError):
+    """A feedback id that was used for something else, or an episode that has been learnt from."""
+
+
+class TooMuchFeedbackError(ValueError):
+    """A sender has given more feedback than is allowed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What is known of how a conversation went; at least one of the three is given.
+
+    Args:
+        success: whether the user's goal was reached.
+        reward: reward points.
+        rating: 1 (bad) to 5 (good).
+    """
+
+    success: Optional[bool] = None
+    reward: Optional[float] = None
+    rating: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        if self.success is None and self.reward is None and self.rating is None:
+            raise ValueError("an outcome needs success, reward or rating")
+
+    def to_dict(self) -> Dict[str, Any]:
+        """What was given."""
+        values = {"success": self.success, "reward": self.reward, "rating": self.rating}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A stored feedback.
+
+    Args:
+        status: accepted, superseded (by later feedback about the same episode), withdrawn, used.
+        duplicate: whether it had been stored before.
+    """
+
+    id: str
+    episode: str
+    sender: str
+    outcome: Outcome
+    comment: Optional[str]
+    received: float
+    status: str
+    duplicate: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A decision as it is stored: what `Decision` says, who took it, and what our model thought.
+
+    Args:
+        decision: action, propensity, whether it was sampled.
+        policy: who decided: `hybrid`, or the name of another policy.
+        greedy: what our model would have done; None if it was not asked.
+        belief: value and probability of the best values by slot, best first.
+    """
+
+    decision: Decision
+    policy: Optional[str] = None
+    greedy: Optional[str] = None
+    belief: Mapping[str, Sequence[Tuple[str, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A conversation as the model saw it.
+
+    Args:
+        dialogue: without labels.
+        steps: for each turn its decisions in order.
+        model: id of the model that acted last, None if none of ours did.
+        ended: Unix time of the last event.
+    """
+
+    dialogue: Dialogue
+    steps: Tuple[Tuple[Step, ...], ...]
+    model: Optional[str]
+    ended: float
+
+
+@dataclass(frozen=True)
+class StoredEpisode:
+    """An episode of the store; `recorded` is None until it is assembled."""
+
+    id: str
+    sender: str
+    status: str
+    begun: float
+    ended: Optional[float]
+    settled: Optional[float]
+    outcome: Optional[Outcome]
+    source: Optional[str]
+    recorded: Optional[Recorded]
+    candidate: Optional[str]
+    redacted: bool = False
+
+
+def episode_id(sender: str, begun: float) -> str:
+    """The id of a conversation's session: whoever reads the same events finds the same id.
+
+    Args:
+        sender: of the conversation.
+        begun: timestamp of the session's first event.
+    """
+    return hashlib.sha256(f"{sender}\n{begun!r}".encode()).hexdigest()[:32]
+
+
+class EpisodeStore:
+    """Opens a store and brings its tables to this version.
+
+    Args:
+        url: of a SQLAlchemy database: `sqlite:///feedback.db`, `postgresql+psycopg2://...`.
+
+    Raises:
+        StoreError: if it can't be opened, or was made by a later version.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.engine = _engine(url)
+            with self.writing() as connection:
+                _bring_up_to_date(connection)
+                self._secret = _secret(connection)
+        except (sa.exc.SQLAlchemyError, ImportError, OSError) as error:
+            raise StoreError(
+                f"The episode store {_without_password(url)} can't be opened: {error}"
+            ) from error
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self.engine.dispose()
+
+    # --- conversations ------------------------------------------------------------------------------
+
+    def token(self, sender: str) -> str:
+        """The secret that proves that someone is a party of a conversation; the same in every process."""
+        return hmac.new(self._secret, sender.encode(), hashlib.sha256).hexdigest()[:40]
+
+    def begin(self, sender: str, begun: float) -> str:
+        """Makes an episode known, if it is not yet, and gives its id."""
+        episode = episode_id(sender, begun)
+        with self.writing() as connection:
+            if begun > self._forgotten_until(connection, sender):
+                _insert_missing(
+                    connection, episodes, id=episode, sender=sender, begun=begun, status=OPEN
+                )
+        return episode
+
+    def knows(self, sender: str) -> bool:
+        """Whether a sender has any episode."""
+        query = sa.select(episodes.c.id).where(episodes.c.sender == sender).limit(1)
+        with self.reading() as connection:
+            return connection.execute(query).first() is not None
+
+    def is_known(self, id: str) -> bool:
+        """Whether there is an episode with this id."""
+        with self.reading() as connection:
+            query = sa.select(episodes.c.id).where(episodes.c.id == id)
+            return connection.execute(query).first() is not None
+
+    def episode(self, id: str) -> StoredEpisode:
+        """An episode by its id.
+
+        Raises:
+            UnknownConversationError: if there is none.
+        """
+        with self.reading() as connection:
+            row = connection.execute(sa.select(episodes).where(episodes.c.id == id)).first()
+        if row is None:
+            raise UnknownConversationError(f"there is no episode {id!r}")
+        return _episode(row)
+
+    def episodes(self, *states: str, newest: Optional[int] = None) -> Iterator[StoredEpisode]:
+        """Episodes of the given states (all without any), in the order in which they were settled.
+
+        Args:
+            states: of `STATES`.
+            newest: only so many of the latest.
+        """
+        order = (episodes.c.settled, episodes.c.begun, episodes.c.id)
+        query = sa.select(episodes).order_by(*order)
+        if newest is not None:
+            query = sa.select(episodes).order_by(*(c.desc() for c in order)).limit(newest)
+        if states:
+            query = query.where(episodes.c.status.in_(states))
+        with self.reading() as connection:
+            rows = connection.execute(query).all()
+        for row in reversed(rows) if newest is not None else rows:
+            yield _episode(row)
+
+    def counts(self) -> Dict[str, int]:
+        """Number of episodes in each state."""
+        query = sa.select(episodes.c.status, sa.func.count()).group_by(episodes.c.status)
+        with self.reading() as connection:
+            found = dict(connection.execute(query).all())
+        return {state: int(found.get(state, 0)) for state in STATES}
+
+    # --- feedback -----------------------------------------------------------------------------------
+
+    def give(
+        self,
+        sender: str,
+        outcome: Outcome,
+        comment: Optional[str] = None,
+        id: Optional[str] = None,
+        episode: Optional[str] = None,
+        source: str = "feedback",
+        most_a_day: Optional[int] = None,
+        now: Optional[float] = None,
+    ) -> Receipt:
+        """Stores what a user said of a conversation. When this returns, it is committed.
+
+        Args:
+            sender: of the conversation.
+            outcome: how it went.
+            comment: in the user's words.
+            id: of this feedback; the same id again changes nothing. None: a new one.
+            episode: the episode that it is about; None: the sender's latest.
+            source: feedback, event or silence.
+            most_a_day: feedback of one sender in 24 hours.
+            now: Unix time.
+
+        Raises:
+            UnknownConversationError: if the store knows no such episode of this sender.
+            FeedbackConflictError: if the id stands for other feedback, or the episode has been learnt from.
+            TooMuchFeedbackError: if the sender has given `most_a_day` already.
+        """
+        now = time.time() if now is None else now
+        id = id or uuid.uuid4().hex
+        with self.writing() as connection:
+            known = connection.execute(sa.select(feedback).where(feedback.c.id == id)).first()
+            if known is not None:
+                return self._again(known, sender, outcome, comment, episode)
+            if most_a_day is not None:
+                given = connection.execute(
+                    sa.select(sa.func.count()).where(
+                        feedback.c.sender == sender, feedback.c.received > now - _DAY
+                    )
+                ).scalar_one()
+                if given >= most_a_day:
+                    raise TooMuchFeedbackError(
+                        f"this sender has given feedback {given} times within 24 hours; {most_a_day} are allowed"
+                    )
+            about = sa.select(episodes).where(episodes.c.sender == sender).with_for_update()
+            if episode is not None:
+                about = about.where(episodes.c.id == episode)
+            row = connection.execute(about.order_by(episodes.c.begun.desc()).limit(1)).first()
+            if row is None:
+                raise UnknownConversationError(
+                    "there is no such conversation"
+                    if episode is None
+                    else f"there is no episode {episode!r} of this conversation"
+                )
+            if row.status not in UNDECIDED:
+                raise FeedbackConflictError(
+                    f"the episode {row.id!r} is {row.status}: it has been learnt from already"
+                )
+            if not _inserted(
+                connection,
+                feedback,
+                id=id,
+                episode=row.id,
+                sender=sender,
+                comment=comment,
+                received=now,
+                status="accepted",
+                **_columns(outcome),
+            ):
+                # Another request with this id was faster.
+                known = connection.execute(sa.select(feedback).where(feedback.c.id == id)).one()
+                return self._again(known, sender, outcome, comment, episode)
+            connection.execute(
+                sa.update(feedback)
+                .where(
+                    feedback.c.episode == row.id,
+                    feedback.c.id != id,
+                    feedback.c.status == "accepted",
+                )
+                .values(status="superseded")
+            )
+            connection.execute(
+                sa.update(episodes)
+                .where(episodes.c.id == row.id)
+                .values(
+                    status=OPEN if row.dialogue is None else NEW,
+                    settled=now,
+                    source=source,
+                    **_columns(outcome),
+                )
+            )
+        return Receipt(id, row.id, sender, outcome, comment, now, "accepted")
+
+    def receipt(self, id: str) -> Receipt:
+        """A stored feedback.
+
+        Raises:
+            UnknownConversationError: if there is none with this id.
+        """
+        query = (
+            sa.select(feedback, episodes.c.status.label("episode_status"))
+            .join(episodes, episodes.c.id == feedback.c.episode)
+            .where(feedback.c.id == id)
+        )
+        with self.reading() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            raise UnknownConversationError(f"there is no feedback {id!r}")
+        receipt = _receipt(row)
+        if receipt.status == "accepted" and row.episode_status not in UNDECIDED:
+            return replace(receipt, status="used")
+        return receipt
+
+    def withdraw(self, id: str) -> Receipt:
+        """Takes feedback back before it is used; doing so twice changes nothing.
+
+        Raises:
+            UnknownConversationError: if there is none with this id.
+            FeedbackConflictError: if it has been used.
+        """
+        with self.writing() as connection:
+            # The episode is locked first, as everywhere, so that nobody waits in a circle.
+            found = sa.select(feedback.c.episode).where(feedback.c.id == id).scalar_subquery()
+            locked = sa.select(episodes).where(episodes.c.id == found).with_for_update()
+            episode = connection.execute(locked).first()
+            row = connection.execute(sa.select(feedback).where(feedback.c.id == id)).first()
+            if row is None or episode is None:
+                raise UnknownConversationError(f"there is no feedback {id!r}")
+            if row.status == "withdrawn":
+                return _receipt(row)
+            if row.status == "accepted":
+                if episode.status not in UNDECIDED:
+                    raise FeedbackConflictError(
+                        f"the feedback {id!r} has been used: its episode is {episode.status}"
+                    )
+                nothing = dict.fromkeys(("success", "reward", "rating", "settled", "source"))
+                connection.execute(
+                    sa.update(episodes)
+                    .where(episodes.c.id == row.episode)
+                    .values(status=OPEN, **nothing)
+                )
+            connection.execute(
+                sa.update(feedback).where(feedback.c.id == id).values(status="withdrawn")
+            )
+        return replace(_receipt(row), status="withdrawn")
+
+    def _again(
+        self,
+        row: Any,
+        sender: str,
+        outcome: Outcome,
+        comment: Optional[str],
+        episode: Optional[str],
+    ) -> Receipt:
+        """The answer to a feedback id that is known."""
+        known = _receipt(row)
+        is_same = (
+            known.sender == sender
+            and known.outcome == outcome
+            and (comment or None) == (known.comment or None)
+            and episode in (None, known.episode)
+        )
+        if not is_same:
+            raise FeedbackConflictError(
+                f"the feedback id {known.id!r} has been used for other feedback"
+            )
+        return replace(known, duplicate=True)
+
+    def settled(self, id: str) -> Optional[float]:
+        """When feedback about an episode was given; None if it was not, or only the conversation told its outcome."""
+        query = sa.select(episodes.c.settled).where(
+            episodes.c.id == id, episodes.c.source == "feedback"
+        )
+        with self.reading() as connection:
+            return connection.execute(query).scalar()
+
+    # --- assembly -----------------------------------------------------------------------------------
+
+    def waiting(
+        self, quiet_since: Optional[float] = None, limit: int = 1000
+    ) -> List[Tuple[str, str]]:
+        """Episodes (id, sender) without a dialogue: those with an outcome, and those begun before `quiet_since`."""
+        due = episodes.c.settled.isnot(None)
+        if quiet_since is not None:
+            due = sa.or_(due, episodes.c.begun < quiet_since)
+        query = (
+            sa.select(episodes.c.id, episodes.c.sender)
+            .where(episodes.c.status == OPEN, episodes.c.dialogue.is_(None), due)
+            .order_by(episodes.c.settled, episodes.c.begun)
+            .limit(limit)
+        )
+        with self.reading() as connection:
+            return [(row.id, row.sender) for row in connection.execute(query)]
+
+    def assembled(
+        self,
+        id: str,
+        sender: str,
+        begun: float,
+        recorded: Recorded,
+        outcome: Optional[Outcome] = None,
+        source: str = "event",
+        settled: Optional[float] = None,
+    ) -> bool:
+        """Stores the dialogue of an episode; its outcome too, if it is known and nobody has given feedback.
+
+        Args:
+            id: of the episode.
+            sender: of the conversation.
+            begun: timestamp of the session's first event.
+            recorded: what the model saw and did.
+            outcome: as an intent, a slot or an action told it.
+            source: who told the outcome.
+            settled: Unix time at which it was told.
+
+        Returns:
+            Whether it was stored; not if the episode is being learnt from, or its sender is to be forgotten.
+        """
+        sampled = any(step.decision.sampled for steps in recorded.steps for step in steps)
+        with self.writing() as connection:
+            if begun <= self._forgotten_until(connection, sender):
+                return False
+            _insert_missing(connection, episodes, id=id, sender=sender, begun=begun, status=OPEN)
+            row = connection.execute(
+                sa.select(episodes).where(episodes.c.id == id).with_for_update()
+            ).one()
+            if row.status not in UNDECIDED:
+                return False
+            values: Dict[str, Any] = {
+                "ended": recorded.ended,
+                "model": recorded.model,
+                "turns": len(recorded.dialogue.turns),
+                "sampled": sampled,
+                "dialogue": json.dumps(dialogue_to_json(recorded.dialogue), ensure_ascii=False),
+                "decisions": json.dumps(
+                    [[_step_to_json(step) for step in steps] for steps in recorded.steps],
+                    ensure_ascii=False,
+                ),
+            }
+            told = row.settled is not None
+            if outcome is not None and row.source != "feedback":
+                values.update(_columns(outcome), source=source, settled=settled or recorded.ended)
+                told = True
+            values["status"] = NEW if told else row.status
+            connection.execute(sa.update(episodes).where(episodes.c.id == id).values(**values))
+        return True
+
+    def settle_silent(
+        self, before: float, default: Optional[Outcome], now: Optional[float] = None
+    ) -> int:
+        """Settles assembled episodes that ended before a time without anyone saying anything.
+
+        Args:
+            before: Unix time.
+            default: the outcome that silence stands for; None: they are not learnt from.
+            now: Unix time.
+
+        Returns:
+            How many.
+        """
+        values: Dict[str, Any] = {"status": UNRATED}
+        if default is not None:
+            now = time.time() if now is None else now
+            values = {"status": NEW, "source": "silence", "settled": now, **_columns(default)}
+        with self.writing() as connection:
+            return connection.execute(
+                sa.update(episodes)
+                .where(
+                    episodes.c.status == OPEN,
+                    episodes.c.dialogue.isnot(None),
+                    episodes.c.settled.is_(None),
+                    episodes.c.ended < before,
+                )
+                .values(**values)
+            ).rowcount
+
+    def discard(self, id: str) -> None:
+        """Deletes an episode in which nobody said anything, unless there is feedback about it."""
+        with self.writing() as connection:
+            connection.execute(
+                sa.delete(episodes).where(
+                    episodes.c.id == id,
+                    episodes.c.status == OPEN,
+                    episodes.c.dialogue.is_(None),
+                    episodes.c.settled.is_(None),
+                )
+            )
+
+    def lose(self, before: float) -> int:
+        """Gives up episodes that were rated before a time and whose dialogue could not be found; says how many."""
+        with self.writing() as connection:
+            return connection.execute(
+                sa.update(episodes)
+                .where(
+                    episodes.c.status == OPEN,
+                    episodes.c.dialogue.is_(None),
+                    episodes.c.settled < before,
+                )
+                .values(status=LOST)
+            ).rowcount
+
+    # --- events of a broker -------------------------------------------------------------------------
+
+    def collect(self, source: str, received: Iterable[Tuple[int, Mapping[str, Any]]]) -> int:
+        """Keeps events of a broker until their conversation is over; the same position again changes nothing.
+
+        Args:
+            source: name of the broker.
+            received: position in the broker, and event with `sender_id` and `timestamp`.
+
+        Returns:
+            How many were new.
+        """
+        count, last = 0, self.collected_up_to(source)
+        with self.writing() as connection:
+            for position, event in received:
+                last = max(last, position)
+                count += _inserted(
+                    connection,
+                    events,
+                    source=source,
+                    position=position,
+                    sender=str(event["sender_id"]),
+                    at=float(event["timestamp"]),
+                    data=json.dumps(event, ensure_ascii=False),
+                )
+            _insert_missing(connection, facts, name=f"read:{source}", value="-1")
+            row = facts.c.name == f"read:{source}"
+            connection.execute(sa.update(facts).where(row).values(value=str(last)))
+        return count
+
+    def collected_up_to(self, source: str) -> int:
+        """The last position that was read, -1 if none was."""
+        query = sa.select(facts.c.value).where(facts.c.name == f"read:{source}")
+        with self.reading() as connection:
+            last = connection.execute(query).scalar()
+        return -1 if last is None else int(last)
+
+    def drop_collected(self, sender: str, before: float) -> int:
+        """Deletes kept events of a sender that are older than a time; says how many."""
+        old = sa.delete(events).where(events.c.sender == sender, events.c.at < before)
+        with self.writing() as connection:
+            return connection.execute(old).rowcount
+
+    def collected_senders(self) -> List[str]:
+        """Senders of whom events are kept."""
+        with self.reading() as connection:
+            return [row[0] for row in connection.execute(sa.select(events.c.sender).distinct())]
+
+    def collected(self, sender: str) -> List[Dict[str, Any]]:
+        """The kept events of a sender in order."""
+        query = (
+            sa.select(events.c.data)
+            .where(events.c.sender == sender)
+            .order_by(events.c.at, events.c.source, events.c.position)
+        )
+        with self.reading() as connection:
+            return [json.loads(row.data) for row in connection.execute(query)]
+
+    # --- personal data ------------------------------------------------------------------------------
+
+    def forget(self, sender: str, now: Optional[float] = None) -> Dict[str, int]:
+        """Deletes everything of a sender, and keeps it from coming back from trackers and brokers.
+
+        What was learnt stays in the models; their manifests hold ids of episodes, which name nobody.
+
+        Returns:
+            Deleted rows by table.
+        """
+        now = time.time() if now is None else now
+        with self.writing() as connection:
+            deleted = {}
+            for name, table in (("episodes", episodes), ("feedback", feedback), ("events", events)):
+                done = connection.execute(sa.delete(table).where(table.c.sender == sender))
+                deleted[name] = done.rowcount
+            hashed = self._hashed(sender)
+            connection.execute(sa.delete(forgotten).where(forgotten.c.sender_hash == hashed))
+            connection.execute(sa.insert(forgotten).values(sender_hash=hashed, until=now))
+        return deleted
+
+    def redact(self, how: str, before: float) -> int:
+        """Drops or hashes the personal text of episodes that are decided on and ended before a time.
+
+        Args:
+            how: `drop` or `hash`.
+            before: Unix time.
+
+        Returns:
+            How many episodes.
+
+        Raises:
+            ValueError: if `how` is something else.
+        """
+        if how not in ("drop", "hash"):
+            raise ValueError(f"retention: {how!r} is not allowed; it has to be drop or hash.")
+        done = (PROMOTED, REJECTED, ROLLED_BACK, UNRATED)
+        query = sa.select(episodes).where(
+            episodes.c.status.in_(done), episodes.c.redacted.is_(False), episodes.c.ended < before
+        )
+        count = 0
+        with self.writing() as connection:
+            for row in connection.execute(query.with_for_update()).all():
+                values: Dict[str, Any] = {"redacted": True, "sender": self._hashed(row.sender)}
+                for name in ("dialogue", "decisions"):
+                    if row._mapping[name] is not None:
+                        content = json.loads(row._mapping[name])
+                        values[name] = json.dumps(self._redacted(content, how))
+                connection.execute(
+                    sa.update(episodes).where(episodes.c.id == row.id).values(**values)
+                )
+                connection.execute(
+                    sa.update(feedback)
+                    .where(feedback.c.episode == row.id)
+                    .values(comment=None, sender=values["sender"])
+                )
+                count += 1
+        return count
+
+    def _redacted(self, content: Any, how: str) -> Any:
+        """JSON of a dialogue or of decisions without words and values that somebody said."""
+
+        def hidden(text: Any) -> str:
+            return "" if how == "drop" else self._hashed(str(text))[:12]
+
+        if isinstance(content, list):
+            return [self._redacted(item, how) for item in content]
+        if not isinstance(content, dict):
+            return content
+        result: Dict[str, Any] = {}
+        for key, value in content.items():
+            if key in ("text", "value"):
+                result[key] = hidden(value)
+            elif key == "id":
+                result[key] = self._hashed(str(value))
+            elif key == "hypotheses":
+                result[key] = [[hidden(text), confidence] for text, confidence in value]
+            elif key == "goal":
+                result[key] = {slot: hidden(v) for slot, v in value.items()}
+            elif key == "belief":
+                result[key] = {s: [[hidden(v), p] for v, p in best] for s, best in value.items()}
+            elif key == "acts":
+                result[key] = [act[:2] + [hidden(v) for v in act[2:]] for act in value]
+            elif key == "overrides":
+                result[key] = [
+                    [slot, hidden(v), source, after, *map(hidden, rejects)]
+                    for slot, v, source, after, *rejects in value
+                ]
+            elif key in ("context", "closing_context"):
+                result[key] = []
+            elif key == "metadata":
+                result[key] = {}
+            else:
+                result[key] = self._redacted(value, how)
+        return result
+
+    def _hashed(self, text: str) -> str:
+        return hmac.new(self._secret, b"forget\n" + text.encode(), hashlib.sha256).hexdigest()
+
+    def _forgotten_until(self, connection: sa.engine.Connection, sender: str) -> float:
+        query = sa.select(forgotten.c.until).where(forgotten.c.sender_hash == self._hashed(sender))
+        until = connection.execute(query).scalar()
+        return float("-inf") if until is None else float(until)
+
+    # --- transactions -------------------------------------------------------------------------------
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.engine.Connection]:
+        """A transaction that may write; with SQLite there is one at a time."""
+        with self.engine.connect() as connection:
+            connection = connection.execution_options(hybrid_writes=True)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.engine.Connection]:
+        """A transaction that only reads."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+
+def _engine(url: str) -> sa.engine.Engine:
+    parsed = sa.engine.make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(url, future=True, pool_pre_ping=True, pool_size=10, max_overflow=10)
+    if parsed.database in (None, "", ":memory:"):
+        raise StoreError(f"The episode store {url} has to be a file: sqlite:///feedback.db.")
+    engine = sa.create_engine(
+        url,
+        future=True,
+        poolclass=sa.pool.QueuePool,
+        pool_size=10,
+        max_overflow=10,
+        connect_args={"timeout": _PATIENCE, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions begin below, not where sqlite3 thinks fit
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")  # also a power failure loses nothing acknowledged
+        cursor.close()
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.engine.Connection) -> None:
+        writes = connection.get_execution_options().get("hybrid_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _bring_up_to_date(connection: sa.engine.Connection) -> None:
+    """Makes or upgrades the tables; other processes that open the store wait meanwhile."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
+    if sa.inspect(connection).has_table(schema.VERSION_TABLE):
+        query = sa.text(f"SELECT version_num FROM {schema.VERSION_TABLE}")
+        version = connection.execute(query).scalar()
+        if version == schema.VERSION:
+            return
+        if version is not None and version > schema.VERSION:
+            raise StoreError(
+                f"The episode store has schema {version}, this version of rasa_hybrid knows {schema.VERSION}: "
+                "update rasa_hybrid, or use another store."
+            )
+    schema.upgrade(connection)
+
+
+def _secret(connection: sa.engine.Connection) -> bytes:
+    _insert_missing(connection, facts, name="secret", value=secrets.token_hex(32))
+    found = connection.execute(sa.select(facts.c.value).where(facts.c.name == "secret"))
+    return bytes.fromhex(found.scalar_one())
+
+
+def _inserted(connection: sa.engine.Connection, table: sa.Table, **values: Any) -> bool:
+    """Inserts a row unless its key is there already; says whether it did."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert
+    elif connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    else:
+        raise StoreError(
+            f"The episode store can't be a {connection.dialect.name} database; it has to be SQLite or PostgreSQL."
+        )
+    return bool(
+        connection.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount
+    )
+
+
+_insert_missing = _inserted
+
+
+def _columns(outcome: Outcome) -> Dict[str, Any]:
+    return {"success": outcome.success, "reward": outcome.reward, "rating": outcome.rating}
+
+
+def _outcome(row: Any) -> Optional[Outcome]:
+    if row.success is None and row.reward is None and row.rating is None:
+        return None
+    return Outcome(row.success, row.reward, row.rating)
+
+
+def _receipt(row: Any) -> Receipt:
+    outcome = _outcome(row)
+    assert outcome is not None
+    return Receipt(row.id, row.episode, row.sender, outcome, row.comment, row.received, row.status)
+
+
+def _episode(row: Any) -> StoredEpisode:
+    recorded = None
+    if row.dialogue is not None:
+        steps = tuple(
+            tuple(_step_from_json(step) for step in steps) for steps in json.loads(row.decisions)
+        )
+        dialogue = dialogue_from_json(json.loads(row.dialogue))
+        recorded = Recorded(dialogue, steps, row.model, row.ended)
+    return StoredEpisode(
+        row.id,
+        row.sender,
+        row.status,
+        row.begun,
+        row.ended,
+        row.settled,
+        _outcome(row),
+        row.source,
+        recorded,
+        row.candidate,
+        bool(row.redacted),
+    )
+
+
+def _step_to_json(step: Step) -> Dict[str, Any]:
+    values = {
+        "action": step.decision.action,
+        "propensity": step.decision.propensity,
+        "sampled": step.decision.sampled or None,
+        "policy": step.policy,
+        "greedy": step.greedy,
+        "belief": {slot: [list(pair) for pair in best] for slot, best in step.belief.items()}
+        or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _step_from_json(record: Mapping[str, Any]) -> Step:
+    belief = {
+        slot: tuple((str(value), float(chance)) for value, chance in best)
+        for slot, best in record.get("belief", {}).items()
+    }
+    return Step(
+        Decision(
+            str(record["action"]), record.get("propensity"), bool(record.get("sampled", False))
+        ),
+        record.get("policy"),
+        record.get("greedy"),
+        belief,
+    )
+
+
+def _without_password(url: str) -> str:
+    try:
+        return repr(sa.engine.make_url(url))
+    except sa.exc.SQLAlchemyError:
+        return "(its URL is not one that SQLAlchemy reads)"

@@ -15,6 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from rasa_hybrid.dialogue import Dialogue, Utterance
+from rasa_hybrid.learning.optimiser import (
+    optimiser_state,
+    restore_optimiser,
+    restore_weights,
+)
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.batching import Batch, collate
 from rasa_hybrid.model.encoding import (
@@ -207,6 +212,24 @@ class SupervisedTrainer:
         self._steps += 1
         return self._step(as_tensors(batch), tf.constant([self.settings.seed, self._steps])).numpy()
 
+    def state(self) -> Dict[str, np.ndarray]:
+        """Everything that the next `train_step` depends on: weights, Adam's moments, number of steps."""
+        state = {f"weights/{name}": value for name, value in self.model.weights().items()}
+        state.update({f"adam/{k}": v for k, v in optimiser_state(self._optimizer).items()})
+        return {**state, "steps": np.array(self._steps)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Puts back what `state` gave.
+
+        Raises:
+            ValueError: if it belongs to another model.
+        """
+        restore_weights(self.model, state)
+        restore_optimiser(
+            self._optimizer, {k[5:]: v for k, v in state.items() if k.startswith("adam/")}
+        )
+        self._steps = int(state["steps"])
+
     def _epoch(
         self,
         epoch: int,
@@ -246,27 +269,8 @@ class SupervisedTrainer:
         shuffled = rng.permutation(len(examples))
         shares = np.array_split(shuffled, len(groups)) if groups else []
         for g in rng.permutation(len(groups)):
-            turns = [[self._drop_modality(turn, rng) for turn in encoded[i]] for i in groups[g]]
+            turns = [as_heard(encoded[i], self.settings, rng) for i in groups[g]]
             yield collate(self.encoder, turns, [examples[i] for i in shares[g]])
-
-    def _drop_modality(self, turn: EncodedTurn, rng: np.random.Generator) -> EncodedTurn:
-        """Shows some turns without their words, or without intent and entities, so that either suffices."""
-        if not (turn.features and turn.utterances):
-            return turn
-        draw, rate = rng.random(), self.settings.modality_dropout
-        if draw < rate:
-            said = {_WHOLE, _PART, _SHARING, _CONFLICT}
-            features = {at: x for at, x in turn.cell_features.items() if at[2] not in said}
-            return replace(
-                turn, utterances=[], utterance_weights=[], matches=[], cell_features=features
-            )
-        if draw < 2 * rate or not self.settings.pipeline:
-            return replace(
-                turn,
-                features=[],
-                cell_features={at: x for at, x in turn.cell_features.items() if at[2] != _ENTITY},
-            )
-        return turn
 
     def _validation_loss(self, held_out: Sequence[List[EncodedTurn]]) -> float:
         total, count = 0.0, 0
@@ -307,9 +311,38 @@ class SupervisedTrainer:
         return tf.stack([*sums, right, turns, hits, tf.reduce_sum(learnt)])
 
 
+def as_heard(
+    turns: Sequence[EncodedTurn], settings: Settings, rng: np.random.Generator
+) -> List[EncodedTurn]:
+    """The turns of a dialogue as an update sees them.
+
+    Some are shown without their words, or without intent and entities, so that either suffices.
+    """
+    return [_drop_modality(turn, settings, rng) for turn in turns]
+
+
+def _drop_modality(turn: EncodedTurn, settings: Settings, rng: np.random.Generator) -> EncodedTurn:
+    if not (turn.features and turn.utterances):
+        return turn
+    draw, rate = rng.random(), settings.modality_dropout
+    if draw < rate:
+        said = {_WHOLE, _PART, _SHARING, _CONFLICT}
+        features = {at: x for at, x in turn.cell_features.items() if at[2] not in said}
+        return replace(
+            turn, utterances=[], utterance_weights=[], matches=[], cell_features=features
+        )
+    if draw < 2 * rate or not settings.pipeline:
+        return replace(
+            turn,
+            features=[],
+            cell_features={at: x for at, x in turn.cell_features.items() if at[2] != _ENTITY},
+        )
+    return turn
+
+
 def signature(batch: Batch) -> Dict[str, tf.TensorSpec]:
     """The types of a batch with open sizes: one compilation serves every batch."""
-    fixed = {"summary": 1, "cell_features": 1}
+    fixed = {"summary": 1, "cell_features": 1, "dropout_seed": 1}
     specs = {}
     for name, array in batch.items():
         known = fixed.get(name, 0)

@@ -24,7 +24,7 @@ def restore_optimiser(
         ValueError: if it belongs to another model.
     """
     variables = optimiser.variables
-    shapes = [tuple(np.shape(state.get(str(i)))) for i in range(len(variables))]
+    shapes = [np.shape(state[str(i)]) for i in range(len(variables)) if str(i) in state]
     if len(state) != len(variables) or shapes != [tuple(v.shape) for v in variables]:
         raise ValueError("the optimiser's state belongs to a model of other sizes")
     for i, variable in enumerate(variables):

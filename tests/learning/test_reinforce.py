@@ -188,23 +188,31 @@ def unused(encoder):
 
 @pytest.mark.parametrize("baseline", ["none", "moving_average", "leave_one_out"])
 def test_what_earned_more_becomes_more_probable(baseline):
-    encoder, weights, dialogues = world()
+    encoder, weights, _ = world()
     settings = replace(PAPER, baseline=baseline, learning_rate=0.01)
     reinforcer = Reinforcer(encoder, weights, settings)
-    mixed = [replace(d, turns=d.turns[:2]) if i % 2 else d for i, d in enumerate(dialogues[:8])]
-    batch = episodes(encoder, mixed)
+    said = [
+        Dialogue(str(i), (Turn(Utterance("yes"), actions=(act(name),)),))
+        for i, name in enumerate(["utter_offer", "action_book"] * 3)
+    ]
+    batch = [
+        replace(e, decisions=((e.decisions[0][0], Decision(LISTEN)),))
+        for e in episodes(encoder, said)
+    ]
     assert {e.success for e in batch} == {True, False}
-    first = mean_log_probability(reinforcer, batch)
-    for _ in range(3):
+    offered, booked = first_chances(reinforcer, batch)
+    for _ in range(4):
         reinforcer.update(batch)
-    assert mean_log_probability(reinforcer, batch) > first
+    assert first_chances(reinforcer, batch)[0] > offered
+    assert first_chances(reinforcer, batch)[1] < booked
 
 
-def mean_log_probability(reinforcer, batch):
-    """Of the actions of the episodes that earned something."""
-    arrays, _ = reinforcer._batch([e for e in batch if e.success])
-    logs = tf.nn.log_softmax(reinforcer.model(as_tensors(arrays)).action_logits)
-    return float(tf.reduce_mean(tf.gather(logs, arrays["decision_action"], batch_dims=1)))
+def first_chances(reinforcer, batch):
+    """Probabilities of `utter_offer` and `action_book` as the first action."""
+    arrays, _ = reinforcer._batch(batch[:1])
+    chances = tf.nn.softmax(reinforcer.model(as_tensors(arrays)).action_logits).numpy()[0]
+    known = reinforcer.encoder.vocabulary.actions
+    return chances[known["utter_offer"]], chances[known["action_book"]]
 
 
 def test_without_exploration_nothing_is_learnt_and_the_result_says_so():

@@ -26,6 +26,7 @@ from rasa.shared.importers.rasa import RasaFileImporter
 from rasa.shared.importers.utils import story_graph_from_paths
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
+from rasa_hybrid.components import rasa_internals
 from rasa_hybrid.components.conversion import TAUGHT_SOURCE
 
 logger = logging.getLogger(__name__)
@@ -256,3 +257,7 @@ def _read_config(config_file: Optional[str]) -> Dict[str, Any]:
     if not config_file or not Path(config_file).is_file():
         return {}
     return rasa.shared.utils.io.read_config_file(config_file)
+
+
+# `rasa interactive` reads the configuration first: early enough for its server to listen on localhost.
+rasa_internals.install_teaching(early=True)

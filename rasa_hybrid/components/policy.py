@@ -12,9 +12,11 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 from rasa.core.policies.policy import Policy, PolicyPrediction
+from rasa.core.policies.rule_policy import RulePolicy
 from rasa.engine.graph import ExecutionContext
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.storage.resource import Resource
@@ -51,6 +53,7 @@ from rasa_hybrid.components.conversion import (
     KNOWLEDGE_BASE,
     MODEL,
     TAUGHT_SOURCE,
+    TEACHER,
     TrackerReader,
     Wordings,
     domain_facts,
@@ -163,7 +166,8 @@ class HybridPolicy(Policy):
         )
         self.runtime = runtime
         self._trained = trained
-        self._warned_actions = False
+        #: Whether this model or another policy decides by the intents of messages with words.
+        self.needs_intents = True
 
     def train(
         self,
@@ -266,6 +270,44 @@ class HybridPolicy(Policy):
             checkpoint.save(path, encoder, trainer.model.weights(), extra)
         return self._resource
 
+    @staticmethod
+    def loaded(model_id: str) -> Optional[HybridPolicy]:
+        """The policy of a model that is loaded in this process, None if there is none."""
+        return _LOADED.get(model_id)
+
+    def taught_prediction(
+        self,
+        tracker: DialogueStateTracker,
+        domain: Domain,
+        action: str,
+        corrected: Mapping[str, Any],
+    ) -> PolicyPrediction:
+        """The prediction of an action that a teacher chose, with the slots that go with it.
+
+        Args:
+            tracker: before the action.
+            domain: of the project.
+            action: that the teacher chose.
+            corrected: what would have been done, for the metadata.
+        """
+        assert self.runtime is not None
+        self.runtime.use_domain(domain)
+        state = self.runtime.turn(tracker)
+        chances = self.runtime.decide(state)
+        best = self.runtime.actions[int(np.argmax(chances))]
+        offered = state.next_offer() if action in self.configuration.offer_actions else None
+        metadata = self._metadata(state, best, chances, offered)
+        prediction = PolicyPrediction.for_action_name(
+            domain,
+            action,
+            action_metadata={HYBRID: {**metadata, "source": TEACHER, "corrected": corrected}},
+        )
+        if not state.turn.actions:
+            prediction.events += self._belief_events(tracker, state)
+        if offered is not None:
+            prediction.events += self._offer_events(tracker, offered)
+        return prediction
+
     def predict_action_probabilities(
         self,
         tracker: DialogueStateTracker,
@@ -320,6 +362,11 @@ class HybridPolicy(Policy):
             policy.runtime = shared_runtime(
                 model_storage, resource, execution_context, policy.configuration
             )
+            policy.needs_intents = policy.runtime.configuration.settings.pipeline or (
+                _others_need_intents(execution_context, model_storage)
+            )
+            _LOADED[execution_context.model_id or ""] = policy
+            rasa_internals.install_teaching()
         return policy
 
     def _goal_slots(
@@ -557,6 +604,9 @@ class HybridPolicy(Policy):
         return metadata
 
 
+#: Policies by the model that they are part of, as long as somebody uses it.
+_LOADED: WeakValueDictionary[str, HybridPolicy] = WeakValueDictionary()
+
 #: Runtimes by the directory that they were loaded from, so that policy and NLU share one model.
 _RUNTIMES: Dict[str, Runtime] = {}
 
@@ -605,6 +655,22 @@ def _load_checkpoint(
         return checkpoint.load(path, splitter_of(execution_context))
     except checkpoint.CheckpointError as error:
         raise UnusableModelError(f"HybridPolicy: {error}") from error
+
+
+def _others_need_intents(execution_context: ExecutionContext, model_storage: ModelStorage) -> bool:
+    """Whether another policy than ours looks at intents: any that learns, or a rule that names one."""
+    for node in execution_context.graph_schema.nodes.values():
+        if not isinstance(node.uses, type) or not issubclass(node.uses, Policy):
+            continue
+        if issubclass(node.uses, HybridPolicy):
+            continue
+        if not issubclass(node.uses, RulePolicy) or node.resource is None:
+            return True
+        with model_storage.read_from(node.resource) as path:
+            rules = [file.read_text(encoding="utf-8") for file in sorted(path.glob("*.json"))]
+        if not rules or any('\\"intent\\"' in text for text in rules):
+            return True
+    return False
 
 
 def schema_language(execution_context: ExecutionContext) -> Optional[str]:

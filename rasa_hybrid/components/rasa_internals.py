@@ -1,15 +1,18 @@
 """The private parts of Rasa that we touch, all of them, installed only on the version they were written for.
 
-`rasa train core` makes a graph without NLU data, and the policy's argument `training_data` would have no provider. The
+Functions of `rasa interactive` are replaced by those of `components.interactive`; on another version of Rasa it works as
+in stock Rasa. `rasa train core` makes a graph without NLU data, and the policy's argument `training_data` would have no provider. The
 recipe then leaves that argument out; on another version of Rasa it fails as stock Rasa does.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import logging
-from typing import Any, Dict, Type
+import sys
+from typing import Any, Callable, Dict, Type
 
 import rasa
 from rasa.engine.graph import GraphComponent
@@ -59,6 +62,85 @@ def install(policy: Type[GraphComponent]) -> None:
 
     setattr(needs_without_missing_nlu_data, _MARK, True)
     DefaultV1Recipe._get_needs_from_args = needs_without_missing_nlu_data
+
+
+_INTERACTIVE_MODULE = "rasa.core.training.interactive"
+#: Its functions with their parameters; ours have the name without `_` in front.
+_INTERACTIVE = {
+    "_serve_application": "app file_importer skip_visualization conversation_id port",
+    "start_visualization": "image_path port",
+    "record_messages": "endpoint file_importer conversation_id max_message_limit skip_visualization",
+    "send_event": "endpoint conversation_id evt",
+    "send_action": "endpoint conversation_id action_name policy confidence is_new_action",
+    "_validate_user_text": "latest_message endpoint conversation_id",
+    "_validate_nlu": "intents endpoint conversation_id",
+    "_correct_wrong_nlu": "corrected_nlu events endpoint conversation_id",
+    "_predict_till_next_listen": "endpoint conversation_id conversation_ids plot_file",
+    "_undo_latest": "conversation_id endpoint",
+    "_write_data_to_file": "conversation_id endpoint",
+    "_write_stories_to_file": "export_story_path events domain",
+    "_write_nlu_to_file": "export_nlu_path events",
+    "_write_domain_to_file": "domain_path events old_domain",
+}
+#: Functions that ours call.
+_CALLED = {
+    "_ask_questions": "questions conversation_id endpoint is_abort",
+    "latest_user_message": "events",
+    "_collect_messages": "events",
+    "_collect_actions": "events",
+    "_intents_from_messages": "messages",
+    "_entities_from_messages": "messages",
+}
+
+
+def install_teaching(early: bool = False) -> None:
+    """Lets `rasa interactive` teach.
+
+    Args:
+        early: even before the process has loaded `rasa interactive`, which may never happen.
+    """
+    if early:
+        importlib.import_module(_INTERACTIVE_MODULE)
+    it: Any = sys.modules.get(_INTERACTIVE_MODULE)
+    if it is None or getattr(it, _MARK, False):
+        return
+    setattr(it, _MARK, True)
+    changed = [
+        name
+        for name, parameters in {**_INTERACTIVE, **_CALLED}.items()
+        if not inspect.isfunction(getattr(it, name, None))
+        or list(inspect.signature(getattr(it, name)).parameters) != parameters.split()
+    ]
+    if rasa.__version__ != RASA_VERSION or changed:
+        logger.warning(
+            f"rasa_hybrid was written for `rasa interactive` of Rasa {RASA_VERSION}, this is {rasa.__version__}"
+            f"{', changed: ' + ', '.join(changed) if changed else ''}: it works as in stock Rasa, without questions "
+            "about the goal."
+        )
+        return
+    from sanic import Sanic
+    from sanic.exceptions import SanicException
+
+    from rasa_hybrid.components import interactive
+
+    for name in _INTERACTIVE:
+        setattr(it, name, _replaced(it, name, getattr(interactive, name.lstrip("_"))))
+    try:
+        running = Sanic.get_app("rasa_server")
+    except SanicException:
+        return  # the server starts later, on localhost
+    interactive.refuse_strangers(running)
+
+
+def _replaced(it: Any, name: str, ours: Callable) -> Callable:
+    original = getattr(it, name)
+
+    @functools.wraps(original)
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        bound = inspect.signature(original).bind(*args, **kwargs)
+        return ours(original, it, *bound.args, **bound.kwargs)
+
+    return replaced
 
 
 def _uses_nlu(recipe: Any) -> bool:

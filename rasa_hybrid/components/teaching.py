@@ -1,0 +1,680 @@
+"""A dialogue between a teacher and the bot, one step at a time: the same code under `rasa interactive` and the page.
+
+A step is a message, a correction of the tracked goal, an action, or taking one of them back. All are events of Rasa's tracker,
+and each is in the journal before the step is over. What stands in the end becomes stories.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+from rasa.core.agent import Agent
+from rasa.core.channels.channel import CollectingOutputChannel, UserMessage
+from rasa.core.policies.policy import PolicyPrediction
+from rasa.exceptions import ActionLimitReached
+from rasa.shared.core.constants import (
+    ACTION_LISTEN_NAME,
+    DEFAULT_ACTION_NAMES,
+)
+from rasa.shared.core.domain import Domain
+from rasa.shared.core.events import (
+    ActionExecuted,
+    ActionReverted,
+    ActiveLoop,
+    AllSlotsReset,
+    BotUttered,
+    Event,
+    Restarted,
+    SessionStarted,
+    SlotSet,
+    UserUtteranceReverted,
+    UserUttered,
+)
+from rasa.shared.core.trackers import DialogueStateTracker
+from rasa.shared.nlu.training_data.formats.readerwriter import TrainingDataWriter
+
+from rasa_hybrid.components.configuration import INTERNAL_SLOTS
+from rasa_hybrid.components.conversion import HYBRID, KNOWLEDGE_BASE, TEACHER, slot_value
+from rasa_hybrid.components.policy import HybridPolicy
+from rasa_hybrid.components.runtime import TurnState
+from rasa_hybrid.corpora.taught import Journal, Record, Story, TaughtCorpus
+from rasa_hybrid.dialogue import DONTCARE, NONE
+
+#: Entities of an answer that a teacher is shown.
+_SHOWN_ENTITIES = 5
+#: Values of a slot that are offered to choose from.
+_SHOWN_VALUES = 300
+#: Actions that are Rasa's own affair and that stories do not name.
+_UNNAMED = frozenset(DEFAULT_ACTION_NAMES) - {"action_back", "action_default_fallback"}
+
+
+class TeachingError(Exception):
+    """What a teacher asked for is not possible; the message says why."""
+
+
+@dataclass(frozen=True)
+class SlotView:
+    """A goal slot as a teacher sees it.
+
+    Args:
+        slot: its name.
+        value: tracked, `NONE` if there is none.
+        probability: of the value.
+        changed: whether it changed in this turn.
+        taught: whether the teacher set it in this turn.
+        alternatives: likely values with their probabilities, best first, the tracked one among them.
+    """
+
+    slot: str
+    value: str
+    probability: float
+    changed: bool
+    taught: bool
+    alternatives: Tuple[Tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class TurnView:
+    """What a teacher sees before an action runs.
+
+    Args:
+        goal: every goal slot.
+        query: what the knowledge base was asked for; None if it was not.
+        matches: how many entities it found; None if unknown.
+        remaining: how many of them were not offered yet; None if unknown.
+        entities: the first of them.
+        acts: actions with their probabilities, best first; what Rasa would do stands at the top.
+        policy: which policy would do it.
+    """
+
+    goal: Tuple[SlotView, ...]
+    query: Optional[Dict[str, str]]
+    matches: Optional[int]
+    remaining: Optional[int]
+    entities: Tuple[Dict[str, str], ...]
+    acts: Tuple[Tuple[str, float], ...]
+    policy: str
+
+
+class TeachingSession:
+    """One dialogue.
+
+    Args:
+        agent: that talks, with a loaded model that has a `HybridPolicy`.
+        conversation: id of the conversation.
+        corpus: where the dialogue goes.
+        journal: of a dialogue that is taken up again, see `resume`; None for a new one.
+
+    Raises:
+        TeachingError: if the model has no policy of ours.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        conversation: str,
+        corpus: TaughtCorpus,
+        journal: Optional[Journal] = None,
+    ) -> None:
+        self.agent = agent
+        self.conversation = conversation
+        self.corpus = corpus
+        self._journal = journal
+        self._over = False
+        self.policy  # noqa: B018, says now that there is none
+
+    @property
+    def policy(self) -> HybridPolicy:
+        """Our policy in the model that the agent has now."""
+        policy = HybridPolicy.loaded(self.agent.model_id or "")
+        if policy is None or policy.runtime is None:
+            raise TeachingError("The model has no HybridPolicy that could be taught.")
+        return policy
+
+    @property
+    def domain(self) -> Domain:
+        """The domain of the agent."""
+        assert self.agent.processor is not None
+        return self.agent.processor.domain
+
+    async def tracker(self) -> DialogueStateTracker:
+        """The conversation with all of its events."""
+        tracker = await self.agent.tracker_store.retrieve_full_tracker(self.conversation)
+        return tracker or DialogueStateTracker(self.conversation, self.domain.slots)
+
+    async def record(self) -> None:
+        """Puts everything that has happened since the last call on disk."""
+        if self._over:
+            return
+        events = [event.as_dict() for event in (await self.tracker()).events]
+        if self._journal is None:
+            if not any(event["event"] == UserUttered.type_name for event in events):
+                return
+            self._journal = self.corpus.start(self.conversation)
+        self._journal.append(events[len(self._journal.events) :])
+
+    async def resume(self) -> None:
+        """Brings the conversation to where its journal ends."""
+        assert self._journal is not None
+        async with self.agent.lock_store.lock(self.conversation):
+            tracker = await self.tracker()
+            missing = self._journal.events[len(tracker.events) :]
+            # As if it were now: Rasa begins a new session when the last message is an hour old.
+            later = time.time() - missing[-1]["timestamp"] if missing else 0.0
+            for record in missing:
+                event = Event.from_parameters({**record, "timestamp": record["timestamp"] + later})
+                if event is not None:
+                    tracker.update(event, self.domain)
+            await self.agent.tracker_store.save(tracker)
+
+    async def message(self) -> Optional[float]:
+        """Time of the user's message that the bot has not acted on yet; None if there is none."""
+        step = _last_step((await self.tracker()).applied_events())
+        return step.timestamp if isinstance(step, UserUttered) else None
+
+    @property
+    def stories_path(self) -> Optional[Path]:
+        """Where the corpus keeps the stories of this dialogue; None before it began."""
+        return self.corpus.stories_path(self._journal) if self._journal is not None else None
+
+    async def is_listening(self) -> bool:
+        """Whether it is the user's turn."""
+        return _is_listening((await self.tracker()).applied_events())
+
+    async def hear(self, text: str) -> None:
+        """The user says something; nothing is done about it yet.
+
+        Raises:
+            TeachingError: if it is not the user's turn, or nothing was said.
+        """
+        if not text.strip():
+            raise TeachingError("Nothing was said.")
+        assert self.agent.processor is not None
+        async with self.agent.lock_store.lock(self.conversation):
+            if not _is_listening((await self.tracker()).applied_events()):
+                raise TeachingError("It is the bot's turn: choose its next action first.")
+            channel = CollectingOutputChannel()
+            message = UserMessage(text.strip(), channel, self.conversation)
+            tracker = await self.agent.processor.log_message(message, should_save_tracker=False)
+            tracker = await self.agent.processor.run_action_extract_slots(channel, tracker)
+            await self.agent.processor.save_tracker(tracker)
+            await self.record()
+
+    async def view(self) -> TurnView:
+        """Goal, answer of the knowledge base and next actions, now."""
+        tracker = await self.tracker()
+        state, prediction = self._state(tracker), self._predict(tracker)
+        scores = zip(self.domain.action_names_or_texts, prediction.probabilities)
+        acts = [
+            (name, float(score))
+            for name, score in scores
+            if score > 0 or name not in DEFAULT_ACTION_NAMES or name == ACTION_LISTEN_NAME
+        ]
+        return TurnView(
+            goal=tuple(self._slots(tracker, state)),
+            query=dict(state.query) if state.query is not None else None,
+            matches=state.summary.matches,
+            remaining=state.summary.remaining,
+            entities=tuple(
+                {key: str(value) for key, value in entity.items()}
+                for entity in (state.entities or ())[:_SHOWN_ENTITIES]
+            ),
+            acts=tuple(sorted(acts, key=lambda act: (-act[1], act[0]))),
+            policy=_policy_name(prediction.policy_name),
+        )
+
+    def values(self, slot: str) -> List[str]:
+        """Values that are known for a goal slot."""
+        runtime = self.policy.runtime
+        assert runtime is not None
+        known = runtime.model.encoder.ontology.values[slot]
+        return sorted(dict.fromkeys([*known.values, *known.closed]))[:_SHOWN_VALUES]
+
+    async def correct(self, goal: Mapping[str, str]) -> None:
+        """The teacher says what the user wants; it is in force at once, until the user says otherwise.
+
+        Args:
+            goal: goal slots with their values; `NONE` and `DONTCARE` are values.
+
+        Raises:
+            TeachingError: if a slot is no goal slot or can't hold the value, or it is the user's turn.
+        """
+        async with self.agent.lock_store.lock(self.conversation):
+            tracker = await self.tracker()
+            applied = tracker.applied_events()
+            if _is_listening(applied):
+                raise TeachingError("The goal can be corrected after the user's next message.")
+            if not isinstance(_last_step(applied), UserUttered):
+                raise TeachingError("An action has run already: undo it to correct the goal.")
+            state = self._state(tracker)
+            events = [self._correction(state, slot, text) for slot, text in goal.items()]
+            tracker.update_with_events(events, self.domain)
+            await self.agent.tracker_store.save(tracker)
+            await self.record()
+
+    async def act(self, action: str, original: Optional[str] = None) -> List[Dict[str, Any]]:
+        """Runs an action, `action_listen` included, with all that belongs to it.
+
+        Args:
+            action: that the teacher accepted or chose.
+            original: what the bot wanted, if the teacher saw something else than what it wants now.
+
+        Returns:
+            What the bot said, as a channel gets it.
+
+        Raises:
+            TeachingError: if there is no such action, or it is the user's turn.
+        """
+        if action not in self.domain.action_names_or_texts:
+            raise TeachingError(f"The domain has no action {action!r}.")
+        assert self.agent.processor is not None
+        async with self.agent.lock_store.lock(self.conversation):
+            tracker = await self.tracker()
+            if _is_listening(tracker.applied_events()):
+                raise TeachingError("It is the user's turn.")
+            prediction = self._predict(tracker)
+            wanted = self.domain.action_names_or_texts[prediction.max_confidence_index]
+            if action != wanted:
+                corrected = {
+                    "action": original or wanted,
+                    "probability": float(prediction.max_confidence),
+                    "policy": _policy_name(prediction.policy_name),
+                }
+                prediction = self.policy.taught_prediction(tracker, self.domain, action, corrected)
+            channel = CollectingOutputChannel()
+            await self.agent.processor.execute_action(
+                self.conversation, action, channel, self.agent.nlg, prediction
+            )
+            await self.record()
+            return channel.messages
+
+    async def undo(self) -> bool:
+        """Takes the last action or message back, with everything that came after it.
+
+        Returns:
+            Whether there was something to take back.
+        """
+        async with self.agent.lock_store.lock(self.conversation):
+            tracker = await self.tracker()
+            applied = tracker.applied_events()
+            if not any(isinstance(event, UserUttered) for event in applied):
+                return False
+            if isinstance(_last_step(applied), UserUttered):
+                tracker.update(UserUtteranceReverted(), self.domain)
+                tracker.update(ActionExecuted(ACTION_LISTEN_NAME), self.domain)
+            else:
+                tracker.update(ActionReverted(), self.domain)
+                # What the action would have offered stands before it.
+                tracker.update_with_events(_withdrawn_offers(tracker, self.domain), self.domain)
+            await self.agent.tracker_store.save(tracker)
+            await self.record()
+            return True
+
+    async def restart(self) -> None:
+        """Begins anew; what was said so far becomes a story of its own."""
+        async with self.agent.lock_store.lock(self.conversation):
+            tracker = await self.tracker()
+            tracker.update(Restarted(), self.domain)
+            tracker.update(ActionExecuted(ACTION_LISTEN_NAME), self.domain)
+            await self.agent.tracker_store.save(tracker)
+            await self.record()
+
+    def finish(
+        self, rating: Optional[int] = None, stories_path: Optional[Path] = None
+    ) -> Optional[Path]:
+        """Puts what stands of the dialogue into the corpus, as far as it was recorded.
+
+        Args:
+            rating: what the teacher thinks of the dialogue, 1 (bad) to 5 (good).
+            stories_path: a file of the teacher's choice for the stories.
+
+        Returns:
+            The file of the stories; None if nothing was finished that could be learnt.
+        """
+        if self._journal is None:
+            return None
+        events = [Event.from_parameters(record) for record in self._journal.events]
+        name = f"taught {self._journal.path.stem}"
+        stories, corrections = standing([e for e in events if e is not None], self.domain, name)
+        if rating is not None:
+            corrections = [*corrections, {"kind": "rating", "rating": rating}]
+        path = self.corpus.finish(self._journal, stories, corrections, stories_path)
+        self._journal, self._over = None, True
+        return path
+
+    def discard(self) -> None:
+        """Throws the dialogue away."""
+        if self._journal is not None:
+            self.corpus.discard(self._journal)
+        self._journal, self._over = None, True
+
+    def close(self) -> None:
+        """Leaves the dialogue as it is, to be taken up another time."""
+        if self._journal is not None:
+            self._journal.close()
+        self._journal, self._over = None, True
+
+    def _state(self, tracker: DialogueStateTracker) -> TurnState:
+        runtime = self.policy.runtime
+        assert runtime is not None
+        runtime.use_domain(self.domain)
+        return runtime.turn(tracker)
+
+    def _predict(self, tracker: DialogueStateTracker) -> PolicyPrediction:
+        """What Rasa would do: our policy and the others, rules first."""
+        assert self.agent.processor is not None
+        try:
+            return self.agent.processor.predict_next_with_tracker_if_should(tracker)[1]
+        except ActionLimitReached:  # of one turn: now it can only listen
+            return PolicyPrediction.for_action_name(self.domain, ACTION_LISTEN_NAME)
+
+    def _slots(self, tracker: DialogueStateTracker, state: TurnState) -> Iterable[SlotView]:
+        runtime = self.policy.runtime
+        assert runtime is not None
+        before = _goal_before(tracker, self.domain)
+        taught = {o.slot for o in state.turn.overrides if o.source == TEACHER}
+        for slot in runtime.goal_slots:
+            best = state.belief.best(slot)
+            top = state.belief.top(runtime.configuration.top_k)[slot]
+            held = before.get(slot)
+            dontcare = runtime.configuration.dontcare_value
+            text = DONTCARE if held == dontcare else runtime.facts.text(slot, held)
+            yield SlotView(
+                slot,
+                best,
+                float(state.belief.probability(slot, best)),
+                best != text,
+                slot in taught,
+                tuple((value, float(chance)) for value, chance in top),
+            )
+
+    def _correction(self, state: TurnState, slot: str, text: str) -> SlotSet:
+        runtime = self.policy.runtime
+        assert runtime is not None
+        if slot not in runtime.goal_slots:
+            raise TeachingError(
+                f"{slot!r} is no goal slot; there are {', '.join(runtime.goal_slots)}."
+            )
+        facts = runtime.facts.slots[slot]
+        ontology = runtime.model.encoder.ontology
+        text = text.strip()
+        if not text:
+            raise TeachingError(f"{slot} needs a value; {NONE!r} empties it.")
+        if text not in (NONE, DONTCARE):
+            text = ontology.canonical(ontology.position(slot), text)
+            if facts.kind == "categorical" and text not in facts.values:
+                raise TeachingError(
+                    f"{slot} can't be {text!r}; its values are {', '.join(facts.values)}."
+                )
+            if facts.kind == "bool" and text not in ("true", "false"):
+                raise TeachingError(f"{slot} can't be {text!r}; it is true or false.")
+        try:
+            value = slot_value(facts, text, runtime.configuration.dontcare_value)
+        except ValueError as error:
+            raise TeachingError(f"{slot} can't be {text!r}, it is a {facts.kind}.") from error
+        believed = state.belief.best(slot)
+        source = {
+            "source": TEACHER,
+            "believed": believed,
+            "probability": float(state.belief.probability(slot, believed)),
+            "model_id": runtime.name,
+        }
+        return SlotSet(slot, value, metadata={HYBRID: source})
+
+
+# --- from events to stories -------------------------------------------------------------------------
+
+
+def standing(
+    events: Sequence[Event], domain: Domain, name: str
+) -> Tuple[List[Story], List[Record]]:
+    """The stories that stand in the events of a conversation, and what was corrected in them.
+
+    Each restart begins a story. A turn that was not finished by `action_listen` is left out, and so is a story that another
+    one goes on with.
+
+    Args:
+        events: of the conversation, with those that were taken back.
+        domain: of the project.
+        name: of the stories; from the second on with a number.
+    """
+    parts: List[List[Event]] = [[]]
+    for event in events:
+        if isinstance(event, (Restarted, SessionStarted)):
+            parts.append([])
+        else:
+            parts[-1].append(event)
+    found = []
+    for part in parts:
+        tracker = DialogueStateTracker.from_events("part", part, domain.slots, domain=domain)
+        finished = _finished(tracker.applied_events())
+        steps = tuple(_steps(finished, domain))
+        if any(isinstance(event, UserUttered) for event in finished):
+            found.append((steps, finished))
+    kept = [
+        (steps, finished)
+        for i, (steps, finished) in enumerate(found)
+        if not any(
+            other[: len(steps)] == steps and (len(other) > len(steps) or j < i)
+            for j, (other, _) in enumerate(found)
+            if j != i
+        )
+    ]
+    stories, corrections = [], []
+    for number, (steps, finished) in enumerate(kept, 1):
+        story = name if number == 1 else f"{name}, {number}"
+        stories.append(Story(story, steps))
+        corrections += [{"story": story, **record} for record in _corrections(finished)]
+    return stories, corrections
+
+
+def _finished(applied: Sequence[Event]) -> List[Event]:
+    """The events up to the last `action_listen`."""
+    last = max(
+        (
+            i
+            for i, event in enumerate(applied)
+            if isinstance(event, ActionExecuted) and event.action_name == ACTION_LISTEN_NAME
+        ),
+        default=-1,
+    )
+    return list(applied[: last + 1])
+
+
+def _steps(events: Sequence[Event], domain: Domain) -> Iterable[Dict[str, Any]]:
+    """The steps of a story. Of several values that a slot got between two steps the last one stands."""
+    initial = {slot.name: slot.initial_value for slot in domain.slots}
+    known, values = dict(initial), dict(initial)
+    for i, event in enumerate(events):
+        if isinstance(event, SlotSet) and event.key not in INTERNAL_SLOTS - {"requested_slot"}:
+            values[event.key] = event.value
+            continue
+        if isinstance(event, AllSlotsReset):
+            values = dict(initial)
+            continue
+        step = _step(event, events[i + 1 :])
+        if step is None and not isinstance(event, ActionExecuted):
+            continue
+        changed = {slot: v for slot, v in values.items() if v != known.get(slot)}
+        if changed:
+            yield {"slot_was_set": changed}
+            known = dict(values)
+        if step is not None:
+            yield step
+
+
+def _step(event: Event, following: Sequence[Event]) -> Optional[Dict[str, Any]]:
+    if isinstance(event, UserUttered):
+        return _user_step(event, _taught_in_turn(following))
+    if isinstance(event, ActionExecuted):
+        if event.action_text:
+            return {"bot": event.action_text}
+        named = event.action_name not in _UNNAMED
+        return {"action": event.action_name} if named else None
+    if isinstance(event, ActiveLoop):
+        return {"active_loop": event.name}
+    return None
+
+
+def _user_step(event: UserUttered, taught: Mapping[str, Any]) -> Dict[str, Any]:
+    """What the user said; entities that the teacher's goal contradicts are no labels."""
+    step: Dict[str, Any] = {"intent": event.intent_name} if event.intent_name else {}
+    entities = [
+        entity
+        for entity in event.entities
+        if not any(
+            slot in taught and str(taught[slot]) != str(entity.get("value"))
+            for slot in (entity.get("role"), entity.get("entity"))
+        )
+    ]
+    if (event.text or "").startswith("/") or not event.text:
+        labelled = [
+            {
+                str(entity["entity"]): entity.get("value"),
+                **{key: entity[key] for key in ("role", "group") if entity.get(key)},
+            }
+            for entity in entities
+        ]
+        return {**step, "entities": labelled} if labelled else step
+    placed = _apart([entity for entity in entities if entity.get("end") is not None])
+    text = event.text.replace("](", "] (").replace("]{", "] {")
+    if placed and text == event.text:
+        text = TrainingDataWriter.generate_message({"text": text, "entities": placed})
+    step["user"] = text
+    return step
+
+
+def _apart(entities: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
+    """Entities that do not share a character, the first of those that do."""
+    kept: List[Dict[str, Any]] = []
+    for entity in sorted(entities, key=lambda e: (e["start"], -e["end"])):
+        if not kept or entity["start"] >= kept[-1]["end"]:
+            kept.append(dict(entity))
+    return kept
+
+
+def _taught_in_turn(following: Sequence[Event]) -> Dict[str, Any]:
+    taught: Dict[str, Any] = {}
+    for event in following:
+        if isinstance(event, (UserUttered, ActionExecuted)):
+            break
+        if isinstance(event, SlotSet) and _hybrid(event).get("source") == TEACHER:
+            taught[event.key] = event.value
+    return taught
+
+
+def _corrections(events: Sequence[Event]) -> List[Record]:
+    """What the agent believed and would have done, and what the teacher said instead."""
+    records: List[Record] = []
+    turn, text = 0, None
+    goal: Dict[str, Record] = {}
+    for event in events:
+        hybrid = _hybrid(event)
+        if isinstance(event, UserUttered):
+            turn, text, goal = turn + 1, event.text, {}
+        elif isinstance(event, SlotSet) and hybrid.get("source") == TEACHER:
+            if event.key in goal:
+                goal[event.key]["taught"] = event.value
+                continue
+            record = {
+                "kind": "goal",
+                "turn": turn,
+                "text": text,
+                "slot": event.key,
+                "believed": hybrid.get("believed"),
+                "probability": hybrid.get("probability"),
+                "taught": event.value,
+                "model_id": hybrid.get("model_id"),
+                "time": event.timestamp,
+            }
+            goal[event.key] = record
+            records.append(record)
+        elif isinstance(event, ActionExecuted) and hybrid.get("corrected"):
+            corrected = hybrid["corrected"]
+            records.append(
+                {
+                    "kind": "action",
+                    "turn": turn,
+                    "text": text,
+                    "would_have": corrected.get("action"),
+                    "probability": corrected.get("probability"),
+                    "policy": corrected.get("policy"),
+                    "taught": event.action_name,
+                    "model_id": hybrid.get("model_id"),
+                    "time": event.timestamp,
+                }
+            )
+    return records
+
+
+def _hybrid(event: Event) -> Mapping[str, Any]:
+    return (event.metadata or {}).get(HYBRID) or {}
+
+
+def chat(tracker: DialogueStateTracker) -> List[Dict[str, Any]]:
+    """What was said, for a person to read: who, text, buttons."""
+    said: List[Dict[str, Any]] = []
+    for event in tracker.applied_events():
+        if isinstance(event, UserUttered):
+            said.append({"who": "user", "text": event.text or f"/{event.intent_name}"})
+        elif isinstance(event, BotUttered):
+            buttons = (event.data or {}).get("buttons") or []
+            said.append({"who": "bot", "text": event.text or "", "buttons": buttons})
+        elif isinstance(event, ActionExecuted) and event.action_name not in _UNNAMED:
+            corrected = bool(_hybrid(event).get("corrected"))
+            said.append({"who": "act", "text": event.action_name, "corrected": corrected})
+    return said
+
+
+def _is_listening(applied: Sequence[Event]) -> bool:
+    step = _last_step(applied)
+    if step is None:
+        return True
+    return isinstance(step, ActionExecuted) and step.action_name == ACTION_LISTEN_NAME
+
+
+def _last_step(applied: Sequence[Event]) -> Optional[Event]:
+    return next(
+        (e for e in reversed(applied) if isinstance(e, (ActionExecuted, UserUttered))), None
+    )
+
+
+def _goal_before(tracker: DialogueStateTracker, domain: Domain) -> Dict[str, Any]:
+    """Values of the slots before the last message."""
+    values = {slot.name: slot.initial_value for slot in domain.slots}
+    applied = tracker.applied_events()
+    last = max((i for i, e in enumerate(applied) if isinstance(e, UserUttered)), default=0)
+    for event in applied[:last]:
+        if isinstance(event, SlotSet):
+            values[event.key] = event.value
+        elif isinstance(event, AllSlotsReset):
+            values = {slot.name: slot.initial_value for slot in domain.slots}
+    return values
+
+
+def _withdrawn_offers(tracker: DialogueStateTracker, domain: Domain) -> List[Event]:
+    """Slots of the last offer, set to what they held before, if no action stands behind them any more."""
+    applied = tracker.applied_events()
+    start = 1 + max(
+        (i for i, e in enumerate(applied) if isinstance(e, (ActionExecuted, UserUttered))),
+        default=-1,
+    )
+    before = {slot.name: slot.initial_value for slot in domain.slots}
+    for event in applied[:start]:
+        if isinstance(event, SlotSet):
+            before[event.key] = event.value
+    offered = {
+        event.key
+        for event in applied[start:]
+        if isinstance(event, SlotSet) and _hybrid(event).get("source") == KNOWLEDGE_BASE
+    }
+    source = {HYBRID: {"source": KNOWLEDGE_BASE}}
+    return [SlotSet(slot, before.get(slot), metadata=source) for slot in sorted(offered)]
+
+
+def _policy_name(name: Optional[str]) -> str:
+    """`HybridPolicy` for `policy_0_rasa_hybrid.HybridPolicy`."""
+    return (name or "").rsplit(".", 1)[-1].rsplit("_", 1)[-1]

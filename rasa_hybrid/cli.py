@@ -10,6 +10,8 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, TypeVar
 
 import click
 
+from rasa_hybrid.feedback_commands import COMMANDS
+
 T = TypeVar("T")
 
 
@@ -419,6 +421,9 @@ def _setting(change: str) -> Tuple[str, Any]:
     except ValueError:
         return name, value
 
+
+for _command in COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     main()

@@ -102,6 +102,14 @@ def test_every_setting_of_the_importer_is_documented_with_its_default():
     }
 
 
+def test_every_setting_of_the_channel_is_documented_with_its_default():
+    from rasa_hybrid.components.channel_configuration import DEFAULTS
+
+    [documented] = _defaults("channel.md")
+    assert documented == DEFAULTS
+    assert list(documented) == list(DEFAULTS)
+
+
 def test_every_setting_of_the_presets_is_documented():
     from rasa_hybrid.model.settings import PRESETS, Settings
 
@@ -199,6 +207,10 @@ def test_yaml_snippets_are_what_our_components_and_rasa_read(snippet):
             from rasa_hybrid import HybridNLU
 
             assert set(component) <= {"name", *HybridNLU.get_default_config()}
+    if "rasa_hybrid.FeedbackChannel" in content:
+        from rasa_hybrid.components.channel_configuration import check_channel
+
+        check_channel(content["rasa_hybrid.FeedbackChannel"])
     if "version" in content:
         _check_data(snippet.text, content)
 

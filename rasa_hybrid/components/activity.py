@@ -1,12 +1,28 @@
-"""Which conversations went on lately, on whatever channel: the policy notes them, the feedback channel looks at them."""
+"""What policy and feedback channel of one process tell each other.
+
+The policy notes which conversations go on, on whatever channel; the channel assembles them. The channel may switch
+exploration on and off without a new training.
+"""
 
 from __future__ import annotations
 
 import threading
-from typing import Dict
+from dataclasses import dataclass
+from typing import Dict, Optional, Tuple
 
 _active: Dict[str, float] = {}
 _lock = threading.Lock()
+_exploration: Optional[Exploration] = None
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """How actions are sampled; see `model.exploration.exploring_policy`."""
+
+    is_on: bool
+    temperature: float = 1.0
+    floor: float = 0.02
+    never: Tuple[str, ...] = ()
 
 
 def note(sender: str, at: float) -> None:
@@ -21,3 +37,14 @@ def drain() -> Dict[str, float]:
         found = dict(_active)
         _active.clear()
     return found
+
+
+def exploration() -> Optional[Exploration]:
+    """How to explore, as the channel says; None if it leaves that to the policy's configuration."""
+    return _exploration
+
+
+def explore(how: Optional[Exploration]) -> None:
+    """Sets how to explore; None: as the policy's configuration says."""
+    global _exploration
+    _exploration = how

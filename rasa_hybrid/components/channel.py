@@ -416,6 +416,7 @@ class FeedbackChannel(InputChannel):
 
     def _open(self, app: Any) -> None:
         self._store = EpisodeStore(self.configuration.store)
+        activity.explore(self.configuration.exploration)
         self._writer = ThreadPoolExecutor(1, "hybrid_writer")
         self._readers = ThreadPoolExecutor(2, "hybrid_reader")
         self._task = asyncio.get_running_loop().create_task(self._look_after(app))

@@ -7,6 +7,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple
 
 from rasa.shared.exceptions import InvalidConfigException
 
+from rasa_hybrid.components.activity import Exploration
 from rasa_hybrid.components.episodes import Signals
 from rasa_hybrid.feedback.store import Outcome
 
@@ -37,6 +38,8 @@ DEFAULTS: Dict[str, Any] = {
     "sweep_seconds": 5,
     # Personal text of episodes that were learnt from: keep, drop or hash, so many days after their end.
     "retention": {"text": "keep", "days": 30},
+    # How actions are sampled: off, softmax; None: as the policy's configuration says. The others are as there.
+    "exploration": {"mode": None, "temperature": 1.0, "floor": 0.02, "never": []},
     # The page on which people correct the bot while they talk to it.
     "teach": {"enabled": False, "token": None},
 }
@@ -61,6 +64,7 @@ class ChannelConfiguration:
     sweep_seconds: float
     retention_text: str
     retention_days: float
+    exploration: Optional[Exploration]
     teach: Mapping[str, Any]
 
 
@@ -75,7 +79,7 @@ def check_channel(credentials: Mapping[str, Any]) -> ChannelConfiguration:
     """
     _known(credentials, DEFAULTS, "")
     given = {**DEFAULTS, **credentials}
-    for key in ("retention", "teach"):
+    for key in ("retention", "exploration", "teach"):
         if not isinstance(given[key], Mapping):
             _refuse(key, given[key], "a mapping")
         _known(given[key], DEFAULTS[key], f"{key}: ")
@@ -138,8 +142,27 @@ def check_channel(credentials: Mapping[str, Any]) -> ChannelConfiguration:
         sweep_seconds=float(given["sweep_seconds"]),
         retention_text=retention["text"],
         retention_days=float(retention["days"]),
+        exploration=_exploration(given["exploration"]),
         teach=teach,
     )
+
+
+def _exploration(given: Mapping[str, Any]) -> Optional[Exploration]:
+    mode, temperature, floor, never = (
+        given[key] for key in ("mode", "temperature", "floor", "never")
+    )
+    # YAML reads a bare `off` as false.
+    if mode not in (None, "off", "softmax") and mode is not False:
+        _refuse("exploration: mode", mode, "off, softmax or null")
+    if not _is_number(temperature) or not 0.01 <= temperature <= 10:
+        _refuse("exploration: temperature", temperature, "a number from 0.01 to 10")
+    if not _is_number(floor) or not 0 <= floor <= 0.5:
+        _refuse("exploration: floor", floor, "a number from 0 to 0.5")
+    if not isinstance(never, (list, tuple)) or not all(isinstance(a, str) for a in never):
+        _refuse("exploration: never", never, "a list of actions")
+    if mode is None:
+        return None
+    return Exploration(mode == "softmax", float(temperature), float(floor), tuple(never))
 
 
 def signals_of(given: Mapping[str, Any]) -> Signals:

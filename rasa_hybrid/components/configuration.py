@@ -57,6 +57,16 @@ _OWN_DEFAULTS: Dict[str, Any] = {
     "top_k": 5,
     # Conversations whose state is kept in memory between turns; others are computed again from their events.
     "cached_conversations": 1000,
+    # Whether actions are sampled, so that feedback can teach the policy: off, or softmax with the three settings below.
+    "exploration": "off",
+    # 1: the model's own probabilities; less tries less.
+    "exploration_temperature": 1.0,
+    # Actions less probable than this are not tried.
+    "exploration_floor": 0.02,
+    # Actions that are only taken when they are the most probable one, such as those with side effects.
+    "never_explored": [],
+    # Only watch: other policies act, and episodes tell what this model would have done.
+    "shadow": False,
     # The model and its training: `default`, or `liu2018`, the paper's model to the letter.
     "preset": "default",
 }
@@ -99,6 +109,11 @@ class PolicyConfiguration:
     offer_actions: Tuple[str, ...]
     top_k: int
     cached_conversations: int
+    exploration: bool
+    exploration_temperature: float
+    exploration_floor: float
+    never_explored: Tuple[str, ...]
+    shadow: bool
 
 
 def check_configuration(
@@ -170,6 +185,20 @@ def check_configuration(
     ):
         if not _whole(own[key], low, high):
             _refuse(key, own[key], f"a whole number from {low} to {high}")
+    # YAML reads a bare `off` as false.
+    if own["exploration"] not in ("off", "softmax", False):
+        _refuse("exploration", own["exploration"], "off or softmax")
+    for key, least, most in (
+        ("exploration_temperature", 0.01, 10.0),
+        ("exploration_floor", 0, 0.5),
+    ):
+        is_number = isinstance(own[key], (int, float)) and not isinstance(own[key], bool)
+        if not is_number or not least <= own[key] <= most:
+            _refuse(key, own[key], f"a number from {least:g} to {most:g}")
+    if not _texts(own["never_explored"]):
+        _refuse("never_explored", own["never_explored"], "a list of actions")
+    if not isinstance(own["shadow"], bool):
+        _refuse("shadow", own["shadow"], "true or false")
     if not isinstance(own[POLICY_PRIORITY], int) or isinstance(own[POLICY_PRIORITY], bool):
         _refuse(POLICY_PRIORITY, own[POLICY_PRIORITY], "a whole number")
     return PolicyConfiguration(
@@ -188,6 +217,11 @@ def check_configuration(
         offer_actions=tuple(own["offer_actions"]),
         top_k=own["top_k"],
         cached_conversations=own["cached_conversations"],
+        exploration=own["exploration"] == "softmax",
+        exploration_temperature=float(own["exploration_temperature"]),
+        exploration_floor=float(own["exploration_floor"]),
+        never_explored=tuple(own["never_explored"]),
+        shadow=own["shadow"],
     )
 
 
@@ -227,9 +261,13 @@ def check_domain(configuration: PolicyConfiguration, domain: Domain) -> None:
     for name in configuration.offer_slots:
         if name not in slots:
             _refuse("offer_slots", name, f"a slot of the domain ({', '.join(sorted(slots))})")
-    for name in configuration.offer_actions:
-        if name not in domain.action_names_or_texts:
-            _refuse("offer_actions", name, "an action of the domain")
+    for key, names in (
+        ("offer_actions", configuration.offer_actions),
+        ("never_explored", configuration.never_explored),
+    ):
+        for name in names:
+            if name not in domain.action_names_or_texts:
+                _refuse(key, name, "an action of the domain")
 
 
 def _refuse(key: str, value: Any, allowed: str) -> None:

@@ -22,7 +22,7 @@ from rasa.shared.core.events import (
 )
 from rasa.shared.core.trackers import DialogueStateTracker
 
-from rasa_hybrid.components.conversion import HYBRID, TrackerReader
+from rasa_hybrid.components.conversion import HYBRID, TEACHER, TrackerReader
 from rasa_hybrid.dialogue import LISTEN, Decision
 from rasa_hybrid.feedback.store import EpisodeStore, Outcome, Recorded, Step, episode_id
 
@@ -221,6 +221,8 @@ def _step(event: ActionExecuted) -> Step:
         slot: tuple((str(value), float(chance)) for value, chance in best)
         for slot, best in (hybrid.get("belief") or {}).items()
     }
+    if hybrid.get("source") == TEACHER:
+        return Step(Decision(name), TEACHER, hybrid.get("action"), belief)
     if hybrid.get("action") != name:
         return Step(Decision(name), event.policy, None, belief)
     decision = Decision(name, float(hybrid["propensity"]), bool(hybrid.get("sampled")))

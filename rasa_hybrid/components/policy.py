@@ -39,6 +39,7 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 
 import rasa_hybrid
 from rasa_hybrid.components import activity, rasa_internals
+from rasa_hybrid.components.activity import Exploration
 from rasa_hybrid.components.configuration import (
     GOAL_SLOT_TYPES,
     INTERNAL_SLOTS,
@@ -85,6 +86,7 @@ from rasa_hybrid.model import checkpoint
 from rasa_hybrid.model.candidates import SlotValues
 from rasa_hybrid.model.embeddings import read_vectors, with_vectors
 from rasa_hybrid.model.encoding import Encoder
+from rasa_hybrid.model.exploration import exploring_policy
 from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
 from rasa_hybrid.model.preparation import prepare, unsaid_values
 from rasa_hybrid.model.settings import SettingsError
@@ -168,6 +170,7 @@ class HybridPolicy(Policy):
         self._trained = trained
         #: Whether this model or another policy decides by the intents of messages with words.
         self.needs_intents = True
+        self._rng = np.random.default_rng()
 
     def train(
         self,
@@ -296,7 +299,7 @@ class HybridPolicy(Policy):
         chances = self.runtime.decide(state)
         best = self.runtime.actions[int(np.argmax(chances))]
         offered = state.next_offer() if action in self.configuration.offer_actions else None
-        metadata = self._metadata(state, best, chances, offered)
+        metadata = self._metadata(state, best, float(chances.max()), offered)
         prediction = PolicyPrediction.for_action_name(
             domain,
             action,
@@ -326,21 +329,66 @@ class HybridPolicy(Policy):
         activity.note(tracker.sender_id, time.time())
         state = self.runtime.turn(tracker)
         chances = _without_rejected(self.runtime.decide(state), self.runtime.actions, tracker)
+        if self.configuration.shadow:
+            return self._prediction(probabilities)
         indices = {name: i for i, name in enumerate(domain.action_names_or_texts)}
-        for name, chance in zip(self.runtime.actions, chances):
-            if name in indices:
-                probabilities[indices[name]] = float(chance)
-        best = self.runtime.actions[int(np.argmax(chances))]
+        names = self.runtime.actions
+        best = chosen = int(np.argmax(chances))
+        tried = chances
+        exploration = self._exploration()
+        if exploration is not None:
+            tried = self._exploring(chances, indices, exploration)
+            chosen = int(self._rng.choice(len(tried), p=tried))
+            if names[chosen] in indices:
+                # Only what was drawn is offered, so that its propensity is the true one. Rules still win.
+                probabilities[indices[names[chosen]]] = 1.0
+        else:
+            for name, chance in zip(names, chances):
+                if name in indices:
+                    probabilities[indices[name]] = float(chance)
         events: List[Event] = []
         if not state.turn.actions:
             events += self._belief_events(tracker, state)
-        offered = state.next_offer() if best in self.configuration.offer_actions else None
+        is_offer = names[chosen] in self.configuration.offer_actions
+        offered = state.next_offer() if is_offer else None
         offers = self._offer_events(tracker, offered) if offered is not None else []
+        metadata = self._metadata(state, names[chosen], float(tried[chosen]), offered)
+        if exploration is not None:
+            metadata["sampled"] = bool(tried[chosen] < 1.0)
+            metadata["greedy"] = names[best]
         return self._prediction(
             probabilities,
             events=events,
             optional_events=offers,  # only where our offer is made, not where a rule decides otherwise
-            action_metadata={HYBRID: self._metadata(state, best, chances, offered)},
+            action_metadata={HYBRID: metadata},
+        )
+
+    def _exploration(self) -> Optional[Exploration]:
+        """How to explore: as the channel says, else as the configuration says; None: not at all."""
+        said = activity.exploration()
+        if said is not None:
+            return said if said.is_on else None
+        configuration = self.configuration
+        if not configuration.exploration:
+            return None
+        return Exploration(
+            True,
+            configuration.exploration_temperature,
+            configuration.exploration_floor,
+            configuration.never_explored,
+        )
+
+    def _exploring(
+        self, chances: np.ndarray, known: Mapping[str, int], exploration: Exploration
+    ) -> np.ndarray:
+        """Probabilities with which actions of the domain are tried."""
+        assert self.runtime is not None
+        names = self.runtime.actions
+        possible = np.array([name in known for name in names])
+        if possible.any():
+            chances = np.where(possible, chances, 0.0)
+        return exploring_policy(
+            chances, names, exploration.temperature, exploration.floor, exploration.never
         )
 
     @classmethod
@@ -581,7 +629,7 @@ class HybridPolicy(Policy):
         self,
         state: TurnState,
         action: str,
-        chances: np.ndarray,
+        propensity: float,
         offered: Optional[Mapping[str, str]],
     ) -> Dict[str, Any]:
         """What the tracker keeps of a decision: belief, query, propensity, model."""
@@ -589,7 +637,7 @@ class HybridPolicy(Policy):
         metadata: Dict[str, Any] = {
             "model_id": self.runtime.name,
             "action": action,
-            "propensity": float(chances.max()),
+            "propensity": propensity,
             "sampled": False,
             "belief": state.belief.top(self.configuration.top_k),
         }

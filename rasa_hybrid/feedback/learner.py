@@ -1,0 +1,494 @@
+"""The learner: from the episodes of a store to models that are served. Algorithm 1, lines 8-12, in production.
+
+One step takes a batch of new episodes, updates the head's weights, writes a candidate, passes it through the gate and
+decides. Each arrow of `ledger` is one transaction, and an archive is whole before the store knows of it, so the learner
+may die anywhere: what it had not finished is given back and learnt again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from rasa_hybrid.dialogue import Dialogue, DomainFacts, Turn
+from rasa_hybrid.dialogue.episode import Episode
+from rasa_hybrid.feedback import archive
+from rasa_hybrid.feedback.gate import Gate, Verdict
+from rasa_hybrid.feedback.ledger import BASE, Ledger, LostClaimError, Model
+from rasa_hybrid.feedback.rewards import Rewards, succeeded, to_episode
+from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
+from rasa_hybrid.feedback.store import EpisodeStore, StoredEpisode, StoreError
+from rasa_hybrid.model.acting import ActingModel
+from rasa_hybrid.model.checkpoint import load_archive
+from rasa_hybrid.model.encoding import Encoder
+
+logger = logging.getLogger(__name__)
+
+PROMOTED, REJECTED = "promoted", "rejected"
+
+
+class LearnerError(RuntimeError):
+    """The learner can't work; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """How the learner learns."""
+
+    #: Episodes of a batch, and the fewest that it waits for.
+    most_episodes: int = 500
+    least_episodes: int = 25
+    #: Share of a batch that one sender may fill, against poisoning.
+    share_of_sender: float = 0.2
+    #: Episodes of one update of REINFORCE.
+    mini_batch: int = 25
+    #: Adam's step size, of both kinds of learning.
+    learning_rate: float = 0.0003
+    #: Largest importance weight of a decision.
+    importance_clip: float = 10.0
+    #: Share of a mini-batch below whose effective size nothing is learnt from it.
+    least_effective: float = 0.1
+    #: Passes over the successful dialogues where nothing was sampled.
+    supervised_passes: int = 3
+    #: Models that are kept for a rollback.
+    keep: int = 5
+    #: Reward points.
+    rewards: Rewards = field(default_factory=Rewards)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What became of a batch.
+
+    Args:
+        candidate: id of the model.
+        status: promoted, rejected or abandoned.
+        figures: what the decision rests on.
+    """
+
+    candidate: str
+    status: str
+    figures: Mapping[str, Any]
+
+
+class Learner:
+    """Learns from a store into a folder of models.
+
+    Args:
+        store: of the episodes.
+        out: folder of the archives; the head is the newest `.tar.gz` in it.
+        base: archive of `rasa train` to begin with; None: the store's head.
+        gate: what a candidate has to pass; None: none, every candidate is promoted.
+        corpus: labelled dialogues that are mixed into every update, against forgetting.
+        settings: how to learn.
+
+    Raises:
+        LearnerError: if another learner works on the folder, or there is no model.
+    """
+
+    def __init__(
+        self,
+        store: EpisodeStore,
+        out: str,
+        base: Optional[str] = None,
+        gate: Optional[Callable[[DomainFacts], Gate]] = None,
+        corpus: Sequence[Dialogue] = (),
+        settings: Optional[LearnerSettings] = None,
+    ) -> None:
+        self.store, self.folder = store, ModelFolder(out)
+        self.settings = settings or LearnerSettings()
+        self.folder.lock()
+        self.ledger = Ledger(store, self.folder.learner())
+        self._corpus = corpus
+        if base is not None:
+            id = self.folder.take(base)
+            manifest = archive.read_manifest(base)
+            self.ledger.rebase(id, self.folder.archive(id).name, manifest.learnt)
+        head = self.ledger.head()
+        if head is None:
+            raise LearnerError("The store has no model yet: name one with --model.")
+        if not self.folder.archive(head.id).exists():
+            raise LearnerError(
+                f"The archive of the model {head.id} is not in {out}: use the folder that it was learnt in, or name a "
+                "model with --model."
+            )
+        _, _, extra = load_archive(self.folder.archive(head.id))
+        self.gate = gate(DomainFacts.from_dict(extra["facts"])) if gate is not None else None
+        for candidate in self.ledger.recover():
+            logger.warning(
+                f"The candidate {candidate} was not finished; its episodes are new again."
+            )
+        self.folder.tidy(self.ledger, self.settings.keep)
+        if head.status != BASE or self.folder.has_published:
+            self.folder.publish(head.id)
+
+    def close(self) -> None:
+        """Lets another learner work on the folder."""
+        self.folder.unlock()
+
+    def step(self) -> Optional[Decided]:
+        """Learns from one batch; None if there are too few new episodes."""
+        self.ledger.recover()
+        settings = self.settings
+        per_sender = max(1, int(settings.share_of_sender * settings.most_episodes))
+        candidate, claimed = self.ledger.claim(
+            settings.most_episodes, settings.least_episodes, per_sender
+        )
+        if candidate is None:
+            return None
+        try:
+            return self._learn(candidate, claimed)
+        except LostClaimError as error:
+            logger.warning(f"{error} What is left of its episodes is learnt again.")
+            self.ledger.abandon(candidate.id, {"reason": str(error)})
+            self.folder.archive(candidate.id).unlink(missing_ok=True)
+            return Decided(candidate.id, "abandoned", {"reason": str(error)})
+        except BaseException:
+            # Whatever it was, it must not keep the episodes; it is told by whoever called.
+            self.ledger.abandon(candidate.id)
+            raise
+
+    def _learn(self, candidate: Model, claimed: Sequence[StoredEpisode]) -> Decided:
+        assert candidate.parent is not None
+        parent_path = self.folder.archive(candidate.parent)
+        encoder, weights, extra = load_archive(parent_path)
+        facts = DomainFacts.from_dict(extra["facts"])
+        current = ActingModel(encoder, weights)
+        claimed = [stored for stored in claimed if _can_be_read(encoder, stored)]
+        episodes = [to_episode(stored, self.settings.rewards) for stored in claimed]
+        learnt, figures, state = self._update(
+            encoder, weights, claimed, episodes, facts, candidate.parent
+        )
+        self.ledger.renew(candidate.id)
+        ids = tuple(stored.id for stored in claimed)
+        before = archive.read_manifest(parent_path)
+        manifest = archive.Manifest(candidate.id, candidate.parent, ids, (*before.learnt, *ids))
+        path = self.folder.archive(candidate.id)
+        archive.write(path, parent_path, encoder, learnt, extra, manifest)
+        self.folder.keep_state(candidate.id, state)
+        self.ledger.finish(candidate.id, path.name, ids)
+        model = ActingModel(encoder, learnt)
+        figures["off_policy"] = _off_policy(model, episodes)
+        verdict = Verdict(True, (), {})
+        if not figures["changed"]:
+            verdict = Verdict(False, ("Nothing was learnt from these episodes.",), {})
+        elif self.gate is not None:
+            verdict = self.gate.compare(
+                (candidate.parent, current, str(parent_path)), (candidate.id, model, str(path))
+            )
+        figures["regression"] = dict(verdict.figures)
+        figures["reasons"] = list(verdict.reasons)
+        self.ledger.renew(candidate.id)
+        status = self.ledger.decide(candidate.id, verdict.passed, figures)
+        if status == PROMOTED:
+            self.folder.publish(candidate.id)
+        self.folder.tidy(self.ledger, self.settings.keep)
+        return Decided(candidate.id, status, figures)
+
+    def _update(
+        self,
+        encoder: Encoder,
+        weights: Dict[str, np.ndarray],
+        claimed: Sequence[StoredEpisode],
+        episodes: Sequence[Episode],
+        facts: DomainFacts,
+        parent: str,
+    ) -> Tuple[Dict[str, np.ndarray], Dict[str, Any], Dict[str, np.ndarray]]:
+        """New weights, figures, and the optimiser's state."""
+        explored = [
+            episode
+            for episode in episodes
+            if any(d.sampled and d.propensity for turn in episode.decisions for d in turn)
+        ]
+        known = [e.success for e in episodes if e.success is not None]
+        figures: Dict[str, Any] = {
+            "episodes": len(episodes),
+            "explored": len(explored),
+            "success_rate": sum(known) / len(known) if known else None,
+            "average_reward": float(np.mean([sum(e.rewards) for e in episodes] or [0.0])),
+        }
+        corpus = [facts.harmonise(dialogue) for dialogue in self._corpus]
+        if explored:
+            return self._reinforce(encoder, weights, explored, corpus, parent, figures)
+        good = [
+            labelled_by_belief(stored)
+            for stored in claimed
+            if stored.outcome is not None and succeeded(stored.outcome)
+        ]
+        return self._imitate_success(encoder, weights, good, corpus, parent, figures)
+
+    def _reinforce(
+        self,
+        encoder: Encoder,
+        weights: Dict[str, np.ndarray],
+        explored: Sequence[Episode],
+        corpus: Sequence[Dialogue],
+        parent: str,
+        figures: Dict[str, Any],
+    ) -> Tuple[Dict[str, np.ndarray], Dict[str, Any], Dict[str, np.ndarray]]:
+        """REINFORCE with importance weights, a mini-batch at a time."""
+        from rasa_hybrid.learning.reinforce import Reinforcer, ReinforceSettings
+
+        settings = ReinforceSettings(
+            learning_rate=self.settings.learning_rate,
+            importance_clip=self.settings.importance_clip,
+            least_effective=self.settings.least_effective,
+            batch_size=self.settings.mini_batch,
+        )
+        reinforcer = Reinforcer(encoder, weights, settings, corpus)
+        self._restore(reinforcer, parent, "reinforce")
+        count = max(1, round(len(explored) / self.settings.mini_batch))
+        results = [
+            reinforcer.update([explored[i] for i in part])
+            for part in np.array_split(np.arange(len(explored)), count)
+        ]
+        applied = [result for result in results if result.applied]
+        figures.update(
+            method="reinforce",
+            changed=bool(applied),
+            updates=len(applied),
+            left_out_updates=len(results) - len(applied),
+            effective_episodes=float(sum(result.effective_episodes for result in results)),
+            entropy=float(np.mean([result.entropy for result in results])),
+        )
+        if not applied:
+            figures["note"] = (
+                "The episodes are too unlike what the model would do by now: their effective number is too small to "
+                "learn from."
+            )
+        state = {**reinforcer.state(), "kind": np.array("reinforce")}
+        return reinforcer.weights(), figures, state
+
+    def _imitate_success(
+        self,
+        encoder: Encoder,
+        weights: Dict[str, np.ndarray],
+        good: Sequence[Dialogue],
+        corpus: Sequence[Dialogue],
+        parent: str,
+        figures: Dict[str, Any],
+    ) -> Tuple[Dict[str, np.ndarray], Dict[str, Any], Dict[str, np.ndarray]]:
+        """Eq. 4 on dialogues that went well: all that can be learnt where nothing was tried out."""
+        from rasa_hybrid.learning.supervised import SupervisedTrainer
+        from rasa_hybrid.model.batching import collate
+
+        figures.update(
+            method="supervised",
+            changed=bool(good),
+            successful=len(good),
+            note="Nothing was sampled (`exploration: off`), so the policy gradient is not identified: learnt by "
+            "supervision from the successful dialogues only.",
+        )
+        settings = replace(encoder.settings, learning_rate=self.settings.learning_rate)
+        learning = Encoder(settings, encoder.vocabulary, encoder.ontology)
+        trainer = SupervisedTrainer(learning, weights)
+        self._restore(trainer, parent, "supervised")
+        rng = np.random.default_rng(settings.seed)
+        turns = [found for found in learning.dialogues(good) if found]
+        replayed = [found for found in learning.dialogues(corpus) if found]
+        size = settings.batch_size
+        for _ in range(self.settings.supervised_passes):
+            order = rng.permutation(len(turns))
+            for start in range(0, len(order), size):
+                group = [turns[i] for i in order[start : start + size]]
+                if replayed:
+                    group += [replayed[i] for i in rng.integers(0, len(replayed), len(group))]
+                trainer.train_step(collate(learning, group))
+        state = {**trainer.state(), "kind": np.array("supervised")}
+        return trainer.model.weights(), figures, state
+
+    def _restore(self, learning: Any, parent: str, kind: str) -> None:
+        """Goes on with the optimiser's state of the parent, if it was learnt in the same way."""
+        state = self.folder.state(parent)
+        if state is not None and str(state.get("kind")) == kind:
+            learning.restore({name: value for name, value in state.items() if name != "kind"})
+
+
+def roll_back(store: EpisodeStore, out: str) -> Tuple[Model, Model]:
+    """Serves the parent of the head again; the model that was given up, and the head now.
+
+    Raises:
+        StoreError: if there is no earlier model.
+        LearnerError: if its archive is not there any more.
+    """
+    folder, ledger = ModelFolder(out), Ledger(store)
+    head = ledger.head()
+    if head is not None and head.parent and not folder.archive(head.parent).exists():
+        raise LearnerError(
+            f"The archive of the earlier model {head.parent} is not in {out} (only the last ones are kept)."
+        )
+    given_up, now = ledger.roll_back()
+    folder.publish(now.id)
+    return given_up, now
+
+
+def labelled_by_belief(stored: StoredEpisode) -> Dialogue:
+    """A successful dialogue as something to learn from.
+
+    What was tracked at the end was right, as the conversation went well. A turn is labelled with what was tracked in it if
+    that agrees with the end; actions are learnt where our own policy chose them.
+    """
+    assert stored.recorded is not None
+    dialogue, steps = stored.recorded.dialogue, stored.recorded.steps
+    tracked = [_tracked(turn_steps) for turn_steps in steps]
+    final = next((goal for goal in reversed(tracked) if goal is not None), None)
+    turns: List[Turn] = []
+    for turn, turn_steps, goal in zip(dialogue.turns, steps, tracked):
+        agrees = (
+            goal is not None
+            and final is not None
+            and all(final.get(slot) == value for slot, value in goal.items())
+        )
+        actions = tuple(
+            replace(action, learn=step.policy == "hybrid")
+            for action, step in zip(turn.actions, turn_steps)
+        )
+        turns.append(
+            replace(turn, goal=goal if agrees and turn.user is not None else None, actions=actions)
+        )
+    return replace(dialogue, turns=tuple(turns))
+
+
+def _can_be_read(encoder: Encoder, stored: StoredEpisode) -> bool:
+    """Whether the model can read a dialogue; one that it can't must not stop the others."""
+    try:
+        assert stored.recorded is not None
+        return bool(encoder.dialogue(stored.recorded.dialogue))
+    except (KeyError, ValueError, IndexError) as error:
+        logger.warning(f"The episode {stored.id} is left out, the model can't read it: {error!r}")
+        return False
+
+
+def _tracked(steps: Sequence[Any]) -> Optional[Dict[str, str]]:
+    beliefs = [step.belief for step in steps if step.belief]
+    if not beliefs:
+        return None
+    return {slot: best[0][0] for slot, best in beliefs[-1].items() if best and best[0][0] != "none"}
+
+
+def _off_policy(model: ActingModel, episodes: Sequence[Episode]) -> Dict[str, Any]:
+    found = [(importance_weight(model, episode), sum(episode.rewards)) for episode in episodes]
+    weighted = [(weight, earned) for weight, earned in found if weight is not None]
+    return off_policy_estimate([w for w, _ in weighted], [r for _, r in weighted]).to_dict()
+
+
+class ModelFolder:
+    """The learner's folder: published archives on top, all that it keeps below `learner/`.
+
+    Args:
+        out: the folder; `rasa run -m` may point to it.
+    """
+
+    def __init__(self, out: str) -> None:
+        self.out = Path(out)
+        self.kept = self.out / "learner"
+        self.kept.mkdir(parents=True, exist_ok=True)
+        self._lock: Any = None
+
+    def lock(self) -> None:
+        """Keeps other learners out of the folder.
+
+        Raises:
+            LearnerError: if there is one.
+        """
+        self._lock = open(self.kept / "lock", "a")  # noqa: SIM115 - held until `unlock`
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise LearnerError(
+                f"Another learner works in {self.out}: stop it, or use another --out."
+            ) from None
+
+    def unlock(self) -> None:
+        """Lets other learners in."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def learner(self) -> str:
+        """The name of this folder's learner, the same after a restart."""
+        path = self.kept / "name"
+        if not path.exists():
+            _write(path, uuid.uuid4().hex)
+        return path.read_text()
+
+    def archive(self, id: str) -> Path:
+        """Where the archive of a model is kept."""
+        return self.kept / f"{id}.tar.gz"
+
+    def take(self, base: str) -> str:
+        """Keeps an archive of `rasa train`; its id."""
+        id = archive.read_id(base)
+        if not self.archive(id).exists():
+            _copy(Path(base), self.archive(id))
+        return id
+
+    @property
+    def has_published(self) -> bool:
+        """Whether a model of the learner was ever published here."""
+        return (self.kept / "published").exists()
+
+    def publish(self, id: str) -> None:
+        """Makes a model the newest archive of the folder, unless it is already."""
+        mark = self.kept / "published"
+        if mark.exists() and mark.read_text() == id:
+            return
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-learnt-{id[:12]}.tar.gz"
+        _copy(self.archive(id), self.out / name)
+        _write(mark, id)
+
+    def keep_state(self, id: str, state: Mapping[str, np.ndarray]) -> None:
+        """Keeps what the next update of a model depends on."""
+        path = self.kept / f"{id}.npz"
+        written = path.with_suffix(".writing.npz")
+        np.savez(written, **dict(state))
+        os.replace(written, path)
+
+    def state(self, id: str) -> Optional[Dict[str, np.ndarray]]:
+        """What was kept for a model; None if nothing was."""
+        path = self.kept / f"{id}.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+    def tidy(self, ledger: Ledger, keep: int) -> None:
+        """Deletes archives that are neither of the last models of the lineage nor its base."""
+        lineage = ledger.lineage()
+        wanted = {model.id for model in lineage[: keep + 1]} | {m.id for m in lineage[-1:]}
+        wanted |= {m.id for m in ledger.models() if m.status in ("building", "finished")}
+        for path in [*self.kept.glob("*.tar.gz"), *self.kept.glob("*.npz")]:
+            if path.name.split(".")[0] not in wanted:
+                path.unlink(missing_ok=True)
+        for path in self.kept.glob(".writing-*"):
+            shutil.rmtree(path, ignore_errors=True)
+        published = sorted(self.out.glob("*-learnt-*.tar.gz"), key=lambda p: p.stat().st_mtime_ns)
+        for path in published[: -(keep + 1)]:
+            path.unlink(missing_ok=True)
+
+
+def _copy(source: Path, destination: Path) -> None:
+    """A copy that appears when it is whole."""
+    written = destination.with_name(f".{destination.name}.writing")
+    shutil.copyfile(source, written)
+    with open(written, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(written, destination)
+
+
+def _write(path: Path, text: str) -> None:
+    written = path.with_name(f".{path.name}.writing")
+    written.write_text(text)
+    os.replace(written, path)
+
+
+__all__ = ["Decided", "Learner", "LearnerError", "LearnerSettings", "StoreError", "roll_back"]

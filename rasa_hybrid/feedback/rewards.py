@@ -1,0 +1,62 @@
+"""From what users said to reward points, and from stored episodes to those that learning reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from rasa_hybrid.dialogue.episode import Episode
+from rasa_hybrid.feedback.store import Outcome, StoredEpisode
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """Reward points of a conversation, as in section 4.3 of Liu et al. (2018).
+
+    Args:
+        success: for reaching the user's goal.
+        failure: for not reaching it.
+        turn: for every turn.
+    """
+
+    success: float = 15.0
+    failure: float = 0.0
+    turn: float = -1.0
+
+    def final(self, outcome: Outcome) -> float:
+        """Points for how the conversation ended: a given reward, else success, else the rating's place between 1 and 5."""
+        if outcome.reward is not None:
+            return outcome.reward
+        if outcome.success is not None:
+            return self.success if outcome.success else self.failure
+        assert outcome.rating is not None
+        return self.failure + (self.success - self.failure) * (outcome.rating - 1) / 4
+
+
+def succeeded(outcome: Outcome) -> Optional[bool]:
+    """Whether the user's goal was reached: as was said, or by a rating of 4 and 5 against 1 and 2; None if unclear."""
+    if outcome.success is not None:
+        return outcome.success
+    if outcome.rating is not None and outcome.rating != 3:
+        return outcome.rating > 3
+    return None
+
+
+def to_episode(stored: StoredEpisode, rewards: Rewards) -> Episode:
+    """An episode as learning reads it.
+
+    Raises:
+        ValueError: if its dialogue or its outcome is missing.
+    """
+    if stored.recorded is None or stored.outcome is None:
+        raise ValueError(f"the episode {stored.id!r} has no dialogue or no outcome yet")
+    turns = stored.recorded.dialogue.turns
+    points = [rewards.turn] * len(turns)
+    points[-1] += rewards.final(stored.outcome)
+    return Episode(
+        dialogue=stored.recorded.dialogue,
+        decisions=tuple(tuple(step.decision for step in steps) for steps in stored.recorded.steps),
+        rewards=tuple(points),
+        success=succeeded(stored.outcome),
+        model_id=stored.recorded.model,
+    )

@@ -33,9 +33,6 @@ PROJECT = Path(__file__).resolve().parent
 REPOSITORY = PROJECT.parents[1]
 MODELS = PROJECT / "models"
 MODEL_NAME = "movie_booking"
-CORPUS = PROJECT / "data" / "simulated.jsonl"
-#: Simulated dialogues that the bot learns from beside its stories.
-DIALOGUES, SEED = 1500, 1
 DATABASE_URL = f"sqlite:///{DEFAULT_PATH}"
 SECONDS_TO_START = 180
 
@@ -145,7 +142,6 @@ def main() -> int:
         console.print(
             f"Knowledge base: {count} screenings of an invented week in {_shown(DEFAULT_PATH)}"
         )
-        simulate()
         model = train()
         with ExitStack() as stack:
             url = serve(model, stack)
@@ -162,26 +158,6 @@ def main() -> int:
     return 0
 
 
-def simulate() -> None:
-    """Makes the simulated dialogues that config.yml names, unless they are there."""
-    if not CORPUS.exists():
-        command = [
-            "simulate",
-            "--project",
-            str(PROJECT),
-            "--dialogues",
-            str(DIALOGUES),
-            "--seed",
-            str(SEED),
-        ]
-        program = "import sys; from rasa_hybrid.cli import main; sys.exit(main())"
-        run_logged(
-            f"Simulating {DIALOGUES} dialogues to learn from",
-            [sys.executable, "-c", program, *command, "--out", str(CORPUS)],
-            MODELS / "simulate.log",
-        )
-
-
 def train() -> Path:
     """Trains with `rasa train`, unless nothing changed since the last time.
 
@@ -192,12 +168,11 @@ def train() -> Path:
         DemoError: if the training fails.
     """
     model, note = MODELS / f"{MODEL_NAME}.tar.gz", MODELS / f"{MODEL_NAME}.trained_from"
-    digest = training_digest()
-    if model.exists() and note.exists() and note.read_text() == digest:
+    if model.exists() and note.exists() and note.read_text() == training_digest():
         console.print(f"Model: {_shown(model)} is up to date")
         return model
     run_logged(
-        "Training with `rasa train` (a few minutes, once)",
+        "Simulating dialogues and learning them with `rasa train` (a few minutes, once)",
         [
             sys.executable,
             "-m",
@@ -210,7 +185,7 @@ def train() -> Path:
         ],
         MODELS / "train.log",
     )
-    note.write_text(digest)
+    note.write_text(training_digest())  # now with the simulated dialogues
     return model
 
 

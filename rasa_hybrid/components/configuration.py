@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, NoReturn, Optional, Sequence, Tuple
 
 from rasa.core.constants import POLICY_PRIORITY
 from rasa.shared.core.domain import Domain
 from rasa.shared.exceptions import InvalidConfigException
 
+from rasa_hybrid.components.corpus import CorpusFile, corpus_files
 from rasa_hybrid.dialogue import DONTCARE
 from rasa_hybrid.knowledge.base import ID
 from rasa_hybrid.model.settings import PRESETS, Settings, SettingsError
@@ -37,7 +38,7 @@ _OWN_DEFAULTS: Dict[str, Any] = {
     "goal_slots": None,
     # What a goal slot holds when the user says that anything is fine.
     "dontcare_value": DONTCARE,
-    # JSONL files of dialogues to train on beside the stories.
+    # JSONL files of dialogues to train on beside the stories; {path, simulate: n} makes a file that is missing.
     "corpus": [],
     # Wordings of a story whose steps name only intents; None: as many as make about 300 dialogues, 20 at most.
     "wordings_per_story": None,
@@ -50,9 +51,11 @@ _OWN_DEFAULTS: Dict[str, Any] = {
     # Query with the best hypothesis of each slot (1) or with the n most probable goals.
     "query_n_best": 1,
     # Slots that are filled with columns of the entity that is offered: {slot: column}.
-    "offer_slots": {},
+    "offer_slots": None,
     # Actions that offer the next entity of the result queue.
     "offer_actions": [],
+    # Slots that are filled with some values of a column among the matching entities: {slot: column}.
+    "choice_slots": None,
     # Alternatives of each slot that are kept in the metadata.
     "top_k": 5,
     # Conversations whose state is kept in memory between turns; others are computed again from their events.
@@ -99,7 +102,7 @@ class PolicyConfiguration:
     settings: Settings
     goal_slots: Optional[Tuple[str, ...]]
     dontcare_value: str
-    corpus: Tuple[str, ...]
+    corpus: Tuple[CorpusFile, ...]
     wordings_per_story: Optional[int]
     taught_weight: float
     finetune_steps: int
@@ -107,6 +110,7 @@ class PolicyConfiguration:
     query_n_best: int
     offer_slots: Mapping[str, str]
     offer_actions: Tuple[str, ...]
+    choice_slots: Mapping[str, str]
     top_k: int
     cached_conversations: int
     exploration: bool
@@ -154,9 +158,10 @@ def check_configuration(
     if settings.embeddings and not Path(settings.embeddings).is_file():
         _refuse("embeddings", settings.embeddings, "the path of an existing file of word vectors")
     own = {**_OWN_DEFAULTS, **{key: config[key] for key in _OWN_DEFAULTS if key in config}}
-    corpus = [own["corpus"]] if isinstance(own["corpus"], str) else own["corpus"] or []
-    if not isinstance(corpus, (list, tuple)) or not all(isinstance(path, str) for path in corpus):
-        _refuse("corpus", own["corpus"], "a list of paths of JSONL files")
+    try:
+        corpus = corpus_files(own["corpus"])
+    except ValueError as error:
+        _refuse("corpus", own["corpus"], str(error))
     goal_slots = own["goal_slots"]
     if goal_slots is not None and not _texts(goal_slots):
         _refuse("goal_slots", goal_slots, "a list of slots")
@@ -170,11 +175,12 @@ def check_configuration(
         _refuse("taught_weight", weight, "a number above 0, at most 1000")
     if own["knowledge_base"] is not None and not isinstance(own["knowledge_base"], Mapping):
         _refuse("knowledge_base", own["knowledge_base"], "a mapping with the key `type`")
-    offer_slots = own["offer_slots"] or {}
-    if not isinstance(offer_slots, Mapping) or not all(
-        isinstance(x, str) for p in offer_slots.items() for x in p
-    ):
-        _refuse("offer_slots", offer_slots, "a mapping of slots to columns of the knowledge base")
+    columns_of = {key: own[key] or {} for key in ("offer_slots", "choice_slots")}
+    for key, columns in columns_of.items():
+        if not isinstance(columns, Mapping) or not all(
+            isinstance(x, str) for p in columns.items() for x in p
+        ):
+            _refuse(key, columns, "a mapping of slots to columns of the knowledge base")
     if not _texts(own["offer_actions"]):
         _refuse("offer_actions", own["offer_actions"], "a list of actions")
     for key, low, high in (
@@ -205,7 +211,7 @@ def check_configuration(
         settings=settings,
         goal_slots=tuple(goal_slots) if goal_slots is not None else None,
         dontcare_value=own["dontcare_value"],
-        corpus=tuple(corpus),
+        corpus=corpus,
         wordings_per_story=wordings,
         taught_weight=float(weight),
         finetune_steps=math.ceil(
@@ -213,8 +219,9 @@ def check_configuration(
         ),
         knowledge_base=own["knowledge_base"],
         query_n_best=own["query_n_best"],
-        offer_slots=dict(offer_slots),
+        offer_slots=dict(columns_of["offer_slots"]),
         offer_actions=tuple(own["offer_actions"]),
+        choice_slots=dict(columns_of["choice_slots"]),
         top_k=own["top_k"],
         cached_conversations=own["cached_conversations"],
         exploration=own["exploration"] == "softmax",
@@ -226,7 +233,7 @@ def check_configuration(
 
 
 def check_offers(configuration: PolicyConfiguration, columns: Optional[Sequence[str]]) -> None:
-    """Checks that the columns of `offer_slots` exist.
+    """Checks that the columns of `offer_slots` and `choice_slots` exist.
 
     Args:
         configuration: of the policy.
@@ -235,11 +242,12 @@ def check_offers(configuration: PolicyConfiguration, columns: Optional[Sequence[
     Raises:
         InvalidConfigException: naming the column and those that there are.
     """
-    for column in configuration.offer_slots.values():
-        if columns is None:
-            _refuse("offer_slots", column, "left out, or `knowledge_base` be set")
-        elif column not in (*columns, ID):
-            _refuse("offer_slots", column, f"a column of the knowledge base ({', '.join(columns)})")
+    for key, allowed in (("offer_slots", (ID,)), ("choice_slots", ())):
+        for column in getattr(configuration, key).values():
+            if columns is None:
+                _refuse(key, column, "left out, or `knowledge_base` be set")
+            elif column not in (*columns, *allowed):
+                _refuse(key, column, f"a column of the knowledge base ({', '.join(columns)})")
 
 
 def check_domain(configuration: PolicyConfiguration, domain: Domain) -> None:
@@ -258,9 +266,10 @@ def check_domain(configuration: PolicyConfiguration, domain: Domain) -> None:
                 name,
                 f"a slot of type {', '.join(GOAL_SLOT_TYPES)}, not {slots[name].type_name}",
             )
-    for name in configuration.offer_slots:
-        if name not in slots:
-            _refuse("offer_slots", name, f"a slot of the domain ({', '.join(sorted(slots))})")
+    for key in ("offer_slots", "choice_slots"):
+        for name in getattr(configuration, key):
+            if name not in slots:
+                _refuse(key, name, f"a slot of the domain ({', '.join(sorted(slots))})")
     for key, names in (
         ("offer_actions", configuration.offer_actions),
         ("never_explored", configuration.never_explored),
@@ -270,7 +279,7 @@ def check_domain(configuration: PolicyConfiguration, domain: Domain) -> None:
                 _refuse(key, name, "an action of the domain")
 
 
-def _refuse(key: str, value: Any, allowed: str) -> None:
+def _refuse(key: str, value: Any, allowed: str) -> NoReturn:
     raise InvalidConfigException(
         f"HybridPolicy: {key}: {value!r} is not allowed; it has to be {allowed}."
     )

@@ -11,7 +11,7 @@ import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Collection, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from rasa.shared.core.constants import ACTION_LISTEN_NAME, ACTION_SESSION_START_NAME
@@ -67,6 +67,7 @@ def domain_facts(
     domain: Domain,
     offer_slots: Optional[Mapping[str, str]] = None,
     responses: Optional[Mapping[str, Any]] = None,
+    choice_slots: Collection[str] = (),
 ) -> DomainFacts:
     """The facts of a domain.
 
@@ -74,11 +75,14 @@ def domain_facts(
         domain: of the project.
         offer_slots: slots that hold a property of the offered entity, and of which goal slot.
         responses: of the domain; in training Rasa hands over a domain without them.
+        choice_slots: slots that only list what there is: no part of what an action says.
     """
     offer_slots = offer_slots or {}
     responses = domain.responses if responses is None else responses
     slots = {}
     for slot in domain.slots:
+        if slot.name in choice_slots:
+            continue
         mappings = slot.mappings or []
         slots[slot.name] = SlotFacts(
             kind=_kind(slot),
@@ -92,7 +96,7 @@ def domain_facts(
     names = [name for name in slots if name not in offer_slots]
     actions = {}
     for action in domain.action_names_or_texts:
-        said = _placeholders(responses.get(action) or ())
+        said = placeholders(responses.get(action) or ())
         pairs: Dict[str, Optional[str]] = dict.fromkeys(_mentioned(action, names))
         for source in said:
             if source in slots and offer_slots.get(source, source) in slots:
@@ -100,6 +104,13 @@ def domain_facts(
         actions[action] = (act_type(action, pairs), tuple(sorted(pairs.items())))
     forms = {name: tuple(form.get("required_slots", ())) for name, form in domain.forms.items()}
     return DomainFacts(slots, actions, forms)
+
+
+def placeholders(responses: Iterable[Mapping[str, Any]]) -> Set[str]:
+    """Slots that the texts of an action's responses name."""
+    return {
+        name for response in responses for name in _PLACEHOLDER.findall(response.get("text") or "")
+    }
 
 
 def slot_value(facts: SlotFacts, text: str, dontcare_value: str) -> Any:
@@ -175,8 +186,9 @@ class TrackerReader:
         return replace(reading, dialogue=replace(reading.dialogue, turns=turns))
 
     def story(self, tracker: DialogueStateTracker) -> Dialogue:
-        """A story of the training data, with labels."""
-        return self._read(tracker, labelled=True).dialogue
+        """A story of the training data, with labels; its metadata name the `file`."""
+        dialogue = self._read(tracker, labelled=True).dialogue
+        return replace(dialogue, metadata={"file": tracker.sender_source})
 
     def context(
         self, slots: Mapping[str, Any], goal: Mapping[str, str], loop: Optional[str]
@@ -473,12 +485,6 @@ def _kind(slot: Slot) -> str:
         if isinstance(slot, kind):
             return kind.type_name
     return slot.type_name
-
-
-def _placeholders(responses: Iterable[Mapping[str, Any]]) -> Set[str]:
-    return {
-        name for response in responses for name in _PLACEHOLDER.findall(response.get("text") or "")
-    }
 
 
 def _mentioned(action: str, slots: Sequence[str]) -> List[str]:

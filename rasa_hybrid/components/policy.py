@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -58,10 +58,12 @@ from rasa_hybrid.components.conversion import (
     TrackerReader,
     Wordings,
     domain_facts,
+    placeholders,
     slot_value,
     story_key,
     utterance_of,
 )
+from rasa_hybrid.components.corpus import make_missing
 from rasa_hybrid.components.runtime import Runtime, TurnState
 from rasa_hybrid.components.tokenizer import splitter_of
 from rasa_hybrid.corpora import CorpusError, read_jsonl
@@ -79,8 +81,10 @@ from rasa_hybrid.dialogue import (
 from rasa_hybrid.knowledge import (
     GuardedKnowledgeBase,
     KnowledgeBaseError,
+    choices,
     knowledge_base_from_config,
 )
+from rasa_hybrid.knowledge.base import ID
 from rasa_hybrid.learning.rehearsal import mixed
 from rasa_hybrid.model import checkpoint
 from rasa_hybrid.model.candidates import SlotValues
@@ -137,7 +141,9 @@ class HybridPolicy(Policy):
             )
         except InvalidConfigException:  # the constructor says it, where Rasa shows it to the user
             return digest.hexdigest()
-        for path in (*configuration.corpus, configuration.settings.embeddings):
+        make_missing(configuration.corpus)
+        paths = [file.path for file in configuration.corpus]
+        for path in (*paths, configuration.settings.embeddings):
             if path is not None:
                 digest.update(Path(path).read_bytes() if Path(path).is_file() else b"missing")
         if configuration.knowledge_base is not None:
@@ -198,7 +204,9 @@ class HybridPolicy(Policy):
 
         configuration = self.configuration
         check_domain(configuration, domain)
-        facts = domain_facts(domain, configuration.offer_slots, responses.data)
+        facts = domain_facts(
+            domain, configuration.offer_slots, responses.data, configuration.choice_slots
+        )
         trackers = [
             t
             for t in training_trackers
@@ -255,7 +263,12 @@ class HybridPolicy(Policy):
             )
         trainer = SupervisedTrainer(encoder, weights)
         with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as progress:
-            trainer.fit(dialogues, utterances, progress)
+            epochs = trainer.fit(dialogues, utterances, progress)
+        for last in epochs[-1:]:
+            logger.info(
+                f"HybridPolicy: learnt {len(dialogues)} dialogues and {len(utterances)} NLU examples; at the end "
+                f"{last.joint_goal_accuracy:.1%} of the goals and {last.action_accuracy:.1%} of the actions were right."
+            )
         synonyms = (
             {k.lower(): v for k, v in training_data.entity_synonyms.items()}
             if training_data
@@ -297,18 +310,21 @@ class HybridPolicy(Policy):
         self.runtime.use_domain(domain)
         state = self.runtime.turn(tracker)
         chances = self.runtime.decide(state)
-        best = self.runtime.actions[int(np.argmax(chances))]
-        offered = state.next_offer() if action in self.configuration.offer_actions else None
-        metadata = self._metadata(state, best, float(chances.max()), offered)
+        preferred = {
+            "action": self.runtime.actions[int(np.argmax(chances))],
+            "propensity": float(chances.max()),
+            "sampled": False,
+        }
+        offer, events = self._before(action, tracker, domain, state)
+        taught = {"source": TEACHER, "corrected": corrected}
         prediction = PolicyPrediction.for_action_name(
             domain,
             action,
-            action_metadata={HYBRID: {**metadata, "source": TEACHER, "corrected": corrected}},
+            action_metadata={HYBRID: {**self._known(state), **preferred, **offer, **taught}},
         )
         if not state.turn.actions:
             prediction.events += self._belief_events(tracker, state)
-        if offered is not None:
-            prediction.events += self._offer_events(tracker, offered)
+        prediction.events += events
         return prediction
 
     def predict_action_probabilities(
@@ -330,7 +346,7 @@ class HybridPolicy(Policy):
         state = self.runtime.turn(tracker)
         chances = _without_rejected(self.runtime.decide(state), self.runtime.actions, tracker)
         if self.configuration.shadow:
-            return self._prediction(probabilities)
+            return self._shadow(probabilities, state, chances)
         indices = {name: i for i, name in enumerate(domain.action_names_or_texts)}
         names = self.runtime.actions
         best = chosen = int(np.argmax(chances))
@@ -346,21 +362,44 @@ class HybridPolicy(Policy):
             for name, chance in zip(names, chances):
                 if name in indices:
                     probabilities[indices[name]] = float(chance)
-        events: List[Event] = []
-        if not state.turn.actions:
-            events += self._belief_events(tracker, state)
-        is_offer = names[chosen] in self.configuration.offer_actions
-        offered = state.next_offer() if is_offer else None
-        offers = self._offer_events(tracker, offered) if offered is not None else []
-        metadata = self._metadata(state, names[chosen], float(tried[chosen]), offered)
+        known = self._known(state)
+        decision: Dict[str, Any] = {
+            "action": names[chosen],
+            "propensity": float(tried[chosen]),
+            "sampled": False,
+        }
         if exploration is not None:
-            metadata["sampled"] = bool(tried[chosen] < 1.0)
-            metadata["greedy"] = names[best]
-        return self._prediction(
+            decision["sampled"] = bool(tried[chosen] < 1.0)
+            decision["greedy"] = names[best]
+        prediction = JointPrediction(
             probabilities,
-            events=events,
-            optional_events=offers,  # only where our offer is made, not where a rule decides otherwise
-            action_metadata={HYBRID: metadata},
+            self.__class__.__name__,
+            self.priority,
+            events=[] if state.turn.actions else self._belief_events(tracker, state),
+            others_metadata={**known, "shadow": decision},
+            before=lambda action: self._before(action, tracker, domain, state),
+        )
+        offer, prediction.optional_events = prediction.before(names[chosen])
+        prediction.action_metadata = {HYBRID: {**known, **decision, **offer}}
+        return prediction
+
+    def _shadow(
+        self, probabilities: List[float], state: TurnState, chances: np.ndarray
+    ) -> PolicyPrediction:
+        """No vote, no slots: only what the tracker keeps with the action that another policy chooses."""
+        assert self.runtime is not None
+        best = int(np.argmax(chances))
+        decision = {
+            "action": self.runtime.actions[best],
+            "propensity": float(chances[best]),
+            "sampled": False,
+        }
+        return JointPrediction(
+            probabilities,
+            self.__class__.__name__,
+            self.priority,
+            others_metadata={**self._known(state), "shadow": decision},
+            before=lambda action: ({}, []),
         )
 
     def _exploration(self) -> Optional[Exploration]:
@@ -423,7 +462,8 @@ class HybridPolicy(Policy):
         """Configured goal slots, or all that stories and corpora set and whose type can be tracked."""
         if self.configuration.goal_slots is not None:
             return self.configuration.goal_slots
-        taken = INTERNAL_SLOTS | set(self.configuration.offer_slots)
+        filled = {*self.configuration.offer_slots, *self.configuration.choice_slots}
+        taken = INTERNAL_SLOTS | filled
         kinds = {
             slot.name: slot.type_name for slot in domain.slots if slot.type_name in GOAL_SLOT_TYPES
         }
@@ -443,9 +483,10 @@ class HybridPolicy(Policy):
 
     def _corpus(self, goal_slots: Optional[Sequence[str]]) -> List[Dialogue]:
         dialogues: List[Dialogue] = []
-        for path in self.configuration.corpus:
+        make_missing(self.configuration.corpus)
+        for file in self.configuration.corpus:
             try:
-                dialogues.extend(read_jsonl(path))
+                dialogues.extend(read_jsonl(file.path))
             except CorpusError as error:
                 raise InvalidConfigException(f"HybridPolicy: corpus: {error}") from error
         for dialogue in dialogues if goal_slots is not None else ():
@@ -576,17 +617,19 @@ class HybridPolicy(Policy):
             logger.warning(
                 f"HybridPolicy: no story and no corpus sets the goal slot {slot!r}: it can't be learnt."
             )
-        used: Dict[str, str] = {}
+        used: Dict[str, Dialogue] = {}
         for dialogue in dialogues:
             for turn in dialogue.turns:
                 if turn.user is not None and turn.user.intent and not turn.user.text:
-                    used.setdefault(turn.user.intent, dialogue.id)
+                    used.setdefault(turn.user.intent, dialogue)
         for intent in sorted(used) if has_examples else ():
             what = "of which nlu.yml has no example"
             if wordings.count(intent):
                 what = "with entities that no example of it in nlu.yml has"
+            story = used[intent]
             logger.warning(
-                f"HybridPolicy: the story {used[intent]!r} uses the intent {intent!r}, {what}, "
+                f"HybridPolicy: the story {story.id!r} in {story.metadata.get('file') or 'a corpus'} "
+                f"uses the intent {intent!r}, {what}, "
                 "without a text of its own: "
                 "what users say there can't be learnt."
             )
@@ -616,29 +659,34 @@ class HybridPolicy(Policy):
             events.append(SlotSet(slot, value, metadata={HYBRID: source}))
         return events
 
-    def _offer_events(
-        self, tracker: DialogueStateTracker, entity: Mapping[str, str]
-    ) -> List[Event]:
-        return [
-            SlotSet(slot, entity.get(column), metadata={HYBRID: {"source": KNOWLEDGE_BASE}})
-            for slot, column in self.configuration.offer_slots.items()
-            if tracker.get_slot(slot) != entity.get(column)
+    def _before(
+        self, action: str, tracker: DialogueStateTracker, domain: Domain, state: TurnState
+    ) -> Tuple[Dict[str, Any], List[Event]]:
+        """What an action offers, as metadata of it, and the slots that have to be filled before it runs."""
+        metadata: Dict[str, Any] = {}
+        filled: Dict[str, Optional[str]] = {}
+        if action in self.configuration.offer_actions:
+            entity = state.next_offer()
+            if entity is not None:
+                metadata["offered"] = entity[ID]
+                for slot, column in self.configuration.offer_slots.items():
+                    filled[slot] = entity.get(column)
+        if self.configuration.choice_slots and state.entities:
+            said = placeholders(domain.responses.get(action) or ())
+            for slot, column in self.configuration.choice_slots.items():
+                if slot in said:
+                    filled[slot] = ", ".join(choices(state.entities, column))
+        return metadata, [
+            SlotSet(slot, value, metadata={HYBRID: {"source": KNOWLEDGE_BASE}})
+            for slot, value in filled.items()
+            if tracker.get_slot(slot) != value
         ]
 
-    def _metadata(
-        self,
-        state: TurnState,
-        action: str,
-        propensity: float,
-        offered: Optional[Mapping[str, str]],
-    ) -> Dict[str, Any]:
-        """What the tracker keeps of a decision: belief, query, propensity, model."""
+    def _known(self, state: TurnState) -> Dict[str, Any]:
+        """What the tracker keeps of the state in which an action was chosen: model, belief, query and its answer."""
         assert self.runtime is not None
         metadata: Dict[str, Any] = {
             "model_id": self.runtime.name,
-            "action": action,
-            "propensity": propensity,
-            "sampled": False,
             "belief": state.belief.top(self.configuration.top_k),
         }
         if state.query is not None:
@@ -647,9 +695,38 @@ class HybridPolicy(Policy):
                 "matches": state.summary.matches,
                 "remaining": state.summary.remaining,
             }
-        if offered is not None:
-            metadata["offered"] = offered["id"]
         return metadata
+
+
+class JointPrediction(PolicyPrediction):
+    """Our prediction, and what belongs to the action whichever policy chooses it.
+
+    Args:
+        *args: of `PolicyPrediction`.
+        others_metadata: what the tracker keeps with an action that another policy chose; `shadow` in it is what this
+            one would have done.
+        before: for an action, further metadata and the events that go before it.
+        **kwargs: of `PolicyPrediction`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        others_metadata: Mapping[str, Any],
+        before: Callable[[str], Tuple[Dict[str, Any], List[Event]]],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.before = before
+        self._others_metadata = others_metadata
+
+    def complete(self, winner: PolicyPrediction, domain: Domain) -> None:
+        """Puts into another policy's winning prediction what the tracker has to keep, and its offer."""
+        action = domain.action_names_or_texts[int(np.argmax(winner.probabilities))]
+        offer, events = self.before(action)
+        metadata = {**self._others_metadata, **offer}
+        winner.action_metadata = {**(winner.action_metadata or {}), HYBRID: metadata}
+        winner.events = [*winner.events, *events]
 
 
 #: Policies by the model that they are part of, as long as somebody uses it.
@@ -860,4 +937,4 @@ def _is_own(action: str) -> bool:
     return action not in DEFAULT_ACTION_NAMES or action == LISTEN
 
 
-rasa_internals.install(HybridPolicy)
+rasa_internals.install(HybridPolicy, JointPrediction)

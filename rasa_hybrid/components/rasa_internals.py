@@ -1,8 +1,9 @@
 """The private parts of Rasa that we touch, all of them, installed only on the version they were written for.
 
-Functions of `rasa interactive` are replaced by those of `components.interactive`; on another version of Rasa it works as
-in stock Rasa. `rasa train core` makes a graph without NLU data, and the policy's argument `training_data` would have no provider. The
-recipe then leaves that argument out; on another version of Rasa it fails as stock Rasa does.
+Functions of `rasa interactive` are replaced by those of `components.interactive`. `rasa train core` makes a graph without
+NLU data, and the policy's argument `training_data` would have no provider: the recipe then leaves that argument out. When
+another policy wins, Rasa forgets what ours knows of the turn: the ensemble then keeps it with the action. On another
+version of Rasa all of this is as in stock Rasa.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import importlib
 import inspect
 import logging
 import sys
-from typing import Any, Callable, Dict, Type
+from typing import Any, Callable, Dict, List, Optional, Sequence, Type
 
 import rasa
+from rasa.core.policies.ensemble import DefaultPolicyPredictionEnsemble
+from rasa.core.policies.policy import PolicyPrediction
 from rasa.engine.graph import GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
+from rasa.shared.core.domain import Domain
+from rasa.shared.core.trackers import DialogueStateTracker
 
 logger = logging.getLogger(__name__)
 
@@ -25,27 +30,47 @@ RASA_VERSION = "3.6.21"
 _MARK = "_rasa_hybrid"
 
 
-def install(policy: Type[GraphComponent]) -> None:
-    """Lets a policy that asks for NLU data be trained without any.
+def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) -> None:
+    """Lets a policy that asks for NLU data be trained without any, and its predictions be completed when others win.
 
     Args:
         policy: the class whose `training_data` is optional.
+        prediction: the class of its predictions; `complete(winner, domain)` of one is called if another one wins.
     """
-    original = getattr(DefaultV1Recipe, "_get_needs_from_args", None)
-    if getattr(original, _MARK, False):
-        return
-    expected = ["self", "component", "fn_name"]
+    needs = _original(DefaultV1Recipe, "_get_needs_from_args", ["self", "component", "fn_name"])
+    if needs is not None:
+        _replace(DefaultV1Recipe, needs, _needs_without_missing_nlu_data(needs, policy))
+    expected = ["self", "predictions", "tracker", "domain"]
+    combine = _original(DefaultPolicyPredictionEnsemble, "combine_predictions", expected)
+    if combine is not None:
+        _replace(DefaultPolicyPredictionEnsemble, combine, _completing(combine, prediction))
+
+
+def _original(owner: type, name: str, parameters: Sequence[str]) -> Optional[Callable]:
+    """The method to wrap; None if that was done before, or with a warning if it is not the one we know."""
+    method = getattr(owner, name, None)
+    if getattr(method, _MARK, False):
+        return None
     if (
         rasa.__version__ != RASA_VERSION
-        or original is None
-        or list(inspect.signature(original).parameters) != expected
+        or method is None
+        or list(inspect.signature(method).parameters) != list(parameters)
     ):
         logger.warning(
             f"rasa_hybrid was written for Rasa {RASA_VERSION}, this is {rasa.__version__}: "
-            "`rasa train core` may fail, everything else works as it does in Rasa."
+            f"{owner.__name__}.{name} stays as it is. `rasa train core` may fail, and offers that "
+            "other policies make are not kept; everything else works as it does in Rasa."
         )
-        return
+        return None
+    return method
 
+
+def _replace(owner: type, original: Callable, wrapper: Callable) -> None:
+    setattr(wrapper, _MARK, True)
+    setattr(owner, original.__name__, wrapper)
+
+
+def _needs_without_missing_nlu_data(original: Callable, policy: Type[GraphComponent]) -> Callable:
     @functools.wraps(original)
     def needs_without_missing_nlu_data(
         self: DefaultV1Recipe, component: Type[GraphComponent], fn_name: str
@@ -60,8 +85,7 @@ def install(policy: Type[GraphComponent]) -> None:
             needs.pop("training_data", None)
         return needs
 
-    setattr(needs_without_missing_nlu_data, _MARK, True)
-    DefaultV1Recipe._get_needs_from_args = needs_without_missing_nlu_data
+    return needs_without_missing_nlu_data
 
 
 _INTERACTIVE_MODULE = "rasa.core.training.interactive"
@@ -145,3 +169,20 @@ def _replaced(it: Any, name: str, ours: Callable) -> Callable:
 
 def _uses_nlu(recipe: Any) -> bool:
     return bool(getattr(recipe, "_use_nlu", True))
+
+
+def _completing(original: Callable, kind: Type[PolicyPrediction]) -> Callable:
+    @functools.wraps(original)
+    def combine_predictions(
+        self: DefaultPolicyPredictionEnsemble,
+        predictions: List[PolicyPrediction],
+        tracker: DialogueStateTracker,
+        domain: Domain,
+    ) -> PolicyPrediction:
+        winner: PolicyPrediction = original(self, predictions, tracker, domain)
+        for prediction in predictions:
+            if isinstance(prediction, kind) and prediction.policy_name != winner.policy_name:
+                prediction.complete(winner, domain)
+        return winner
+
+    return combine_predictions

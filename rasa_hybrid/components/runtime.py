@@ -121,7 +121,12 @@ class Runtime:
         """Takes over responses and slots of a domain, which may have changed without training."""
         if id(domain) != self._domain:
             with self._lock:
-                self._use_facts(domain_facts(domain, self.configuration.offer_slots))
+                configuration = self.configuration
+                self._use_facts(
+                    domain_facts(
+                        domain, configuration.offer_slots, choice_slots=configuration.choice_slots
+                    )
+                )
                 self._domain = id(domain)
 
     def understand(self, text: str) -> Understanding:

@@ -76,6 +76,20 @@ def test_every_policy_of_rasa_may_stand_beside_ours(crowded: Any) -> None:
     assert user.say("bye").actions == ["utter_bye"]
 
 
+def test_offer_that_another_policy_makes_is_filled_and_kept(crowded: Any) -> None:
+    user = Conversation(crowded)
+    user.say("hello")
+    user.say("i want thai food")
+    said = user.say("on friday")
+    chosen = [e for e in said.events if e.get("name") == "utter_offer"]
+    assert "MemoizationPolicy" in chosen[0]["policy"]
+    offered = user.slots["offer_restaurant"]
+    assert said.replies == [f"How about {offered} on friday?"]
+    metadata = chosen[0]["metadata"]["hybrid"]
+    assert metadata["offered"] and "propensity" not in metadata
+    assert metadata["shadow"]["propensity"] > 0
+
+
 def test_two_stage_fallback_begins_where_our_confidence_is_low(
     crowded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from rasa_hybrid.components.configuration import (
     check_domain,
     default_configuration,
 )
+from rasa_hybrid.components.corpus import CorpusFile
 from tests.components.running import TABLES
 
 
@@ -35,6 +36,8 @@ from tests.components.running import TABLES
         ({"goal_slots": [1]}, ["goal_slots", "[1]"]),
         ({"dontcare_value": ""}, ["dontcare_value", "''"]),
         ({"corpus": {"path": "x"}}, ["corpus", "a list of paths"]),
+        ({"corpus": [{"path": "x", "simulate": 0}]}, ["corpus", "simulate: DIALOGUES"]),
+        ({"corpus": [{"path": "x", "dialogues": 3}]}, ["corpus", "'dialogues': 3"]),
         ({"wordings_per_story": 0}, ["wordings_per_story", "from 1"]),
         ({"knowledge_base": "tables.db"}, ["knowledge_base", "'tables.db'", "type"]),
         ({"query_n_best": 0}, ["query_n_best", "from 1"]),
@@ -96,4 +99,4 @@ def test_entry_of_the_project_changes_the_preset() -> None:
 
 
 def test_corpus_may_be_a_single_path(tmp_path: Path) -> None:
-    assert check_configuration({"corpus": "a.jsonl"}).corpus == ("a.jsonl",)
+    assert check_configuration({"corpus": "a.jsonl"}).corpus == (CorpusFile("a.jsonl"),)

@@ -7,24 +7,31 @@ same archive loaded. Only the action server stands in for itself: it answers as 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import shutil
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from rasa.core.agent import Agent, load_agent
 from rasa.core.channels.channel import CollectingOutputChannel, UserMessage
 from rasa.shared.core.events import ActionExecuted, UserUttered
 from rasa.utils.endpoints import EndpointConfig
 from rasa.utils.log_utils import configure_structlog
 
+from rasa_hybrid.cli import main
 from rasa_hybrid.corpora import write_jsonl
 from rasa_hybrid.dialogue import Belief, SystemAction
 from rasa_hybrid.learning import agent as joint
 from rasa_hybrid.simulation import Environment, SideEffects, load_simulator, self_play
+from tests.components.test_serving import serve
 
 PROJECT = Path(__file__).parents[2] / "examples" / "movie_booking"
 DIALOGUES = 200
@@ -109,6 +116,66 @@ def test_model_used_directly_and_through_rasa_give_the_same_conversations(projec
                 for value, probability in values:
                     assert known[value] == pytest.approx(probability, abs=1e-4)
         assert one.success == other.success
+
+
+@pytest.mark.process
+def test_evaluating_a_running_server_agrees_with_evaluating_its_model(
+    project: Path, tmp_path: Path
+) -> None:
+    archive = project / "models" / "bot.tar.gz"
+    count, seed = 40, 23
+    common = ["evaluate", "--dialogues", count, "--seed", seed, "--project", project, "--json"]
+    direct = _command(*common, "--model", archive)
+    simulator = load_simulator(project, "train")
+    effects = SideEffects(simulator.flow)
+    effects.begin([(seed, i) for i in range(count)])
+    with _simulated_actions(simulator, effects) as actions_url, serve(
+        archive, tmp_path, actions_url
+    ) as server:
+        served = _command(*common, "--url", server.url)
+    del direct["seconds"], served["seconds"]
+    assert direct["success_rate"] > 0.2, "too few offers to compare"
+    assert served == pytest.approx(direct)
+
+
+def _command(*arguments: Any) -> Dict[str, Any]:
+    done = CliRunner(mix_stderr=False).invoke(main, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output + done.stderr
+    return json.loads(done.stdout)
+
+
+@contextmanager
+def _simulated_actions(simulator: Any, effects: SideEffects) -> Iterator[str]:
+    """An action server whose custom action has the outcome that the simulation gives it."""
+    by_id = {entity["id"]: entity for entity in simulator.catalogue.everything}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            entity = by_id.get(str(call["tracker"]["slots"]["offer_id"]))
+            changes = effects.perform(
+                int(call["sender_id"].rsplit("-", 1)[1]), call["next_action"], entity
+            )
+            events = [{"event": "slot", "name": k, "value": v} for k, v in changes.items()]
+            body = json.dumps({"events": events, "responses": []}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Keeps requests out of the output of the tests."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/webhook"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _rollouts(project: Path, make_agent: Any) -> List[Any]:

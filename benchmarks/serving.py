@@ -1,0 +1,243 @@
+"""How fast bots answer over Rasa's REST channel, side by side: `python -m benchmarks.serving --bot NAME=ARCHIVE ...`.
+
+Each server runs alone on one core, its clients on another, and hears the same simulated users; a rules-only bot
+(`benchmarks.floor`) is always among them. Ratios to it come first: seconds of another machine say little.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+import click
+import requests
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.__main__ import PROJECT, ensure_knowledge_base, machine
+
+FLOOR = "rules only"
+SECONDS_TO_START = 300
+
+
+@click.command()
+@click.option("--bot", "bots", multiple=True, metavar="NAME=ARCHIVE", help="A bot to measure.")
+@click.option("--project", default=str(PROJECT), show_default=True, help="Simulated Rasa project.")
+@click.option("--messages", default=300, show_default=True, help="Messages of each measurement.")
+@click.option("--clients", default=16, show_default=True, help="Clients at once, for throughput.")
+@click.option("--repetitions", default=3, show_default=True, help="Of which the median counts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def main(
+    bots: Sequence[str], project: str, messages: int, clients: int, repetitions: int, as_json: bool
+) -> None:
+    """Start-up, memory, latency and throughput of served bots beside a rules-only bot."""
+    ensure_knowledge_base(Path(project))
+    texts = conversations(project, messages)
+    figures: Dict[str, Dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        archives = dict([bot.split("=", 1) for bot in bots])
+        archives[FLOOR] = str(train_floor(Path(folder), Path(project)))
+        cwd = {name: folder if name == FLOOR else project for name in archives}
+        with action_server(Path(project)):
+            for name, archive in archives.items():
+                figures[name] = measure(archive, cwd[name], texts, clients, repetitions)
+    ratios = {
+        name: {
+            key: value / figures[FLOOR][key] for key, value in row.items() if figures[FLOOR][key]
+        }
+        for name, row in figures.items()
+        if name != FLOOR
+    }
+    result = {"machine": machine(), "ratios_to_rules_only": ratios, "figures": figures}
+    if as_json:
+        print(json.dumps(result))
+        return
+    console = Console()
+    console.print(f"{machine()}; medians of {repetitions}, {messages} messages each")
+    for title, rows in (("ratio to the rules-only bot", ratios), ("measured", figures)):
+        table = Table(title, *rows)
+        for key in figures[FLOOR]:
+            table.add_row(
+                key.replace("_", " "), *(f"{row.get(key, 0.0):,.3g}" for row in rows.values())
+            )
+        console.print(table)
+
+
+def conversations(project: str, messages: int) -> List[List[str]]:
+    """What simulated users say to the expert, about so many messages in all."""
+    from rasa_hybrid.simulation import load_simulator, self_play
+
+    found: List[List[str]] = []
+    for dialogue in self_play(load_simulator(project, "train"), messages, 5):
+        found.append([turn.user.text for turn in dialogue.turns if turn.user is not None])
+        if sum(map(len, found)) >= messages:
+            break
+    return found
+
+
+def train_floor(folder: Path, project: Path) -> Path:
+    """Archive of the rules-only bot, trained in a process of its own."""
+    from benchmarks.floor import write_project
+
+    write_project(folder, project / "db" / "screenings.db", 60)
+    command = [sys.executable, "-m", "rasa", "train", "--quiet", "--fixed-model-name", "floor"]
+    subprocess.run(command, cwd=folder, env=environment(), check=True, stdout=subprocess.DEVNULL)
+    return folder / "models" / "floor.tar.gz"
+
+
+def measure(
+    archive: str, folder: str, texts: Sequence[Sequence[str]], clients: int, repetitions: int
+) -> Dict[str, float]:
+    """The figures of one served bot; times in milliseconds but for the start."""
+    runs: List[Dict[str, float]] = []
+    for _ in range(repetitions):
+        with served(archive, folder) as (url, process, seconds):
+            talk(url, texts[:3], 1)  # warm
+            used = processor_seconds(process.pid)
+            latencies, _ = talk(url, texts, 1)
+            used = processor_seconds(process.pid) - used
+            crowded, duration = talk(url, texts, clients)
+            cuts = statistics.quantiles(latencies, n=100)
+            runs.append(
+                {
+                    "start_seconds": seconds,
+                    "peak_memory_MB": peak_memory(process.pid),
+                    "p50_ms": cuts[49],
+                    "p95_ms": cuts[94],
+                    "p99_ms": cuts[98],
+                    "server_processor_ms_a_message": 1000 * used / len(latencies),
+                    f"messages_a_second_{clients}_clients": len(crowded) / duration,
+                    f"p50_ms_{clients}_clients": statistics.median(crowded),
+                }
+            )
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+
+
+def talk(url: str, texts: Sequence[Sequence[str]], clients: int) -> Tuple[List[float], float]:
+    """Milliseconds of every message, and the seconds that all took."""
+    stamp = f"{time.time_ns()}"
+
+    def converse(item: Tuple[int, Sequence[str]]) -> List[float]:
+        number, lines = item
+        latencies = []
+        with requests.Session() as session:
+            for line in lines:
+                started = time.perf_counter()
+                message = {"sender": f"{stamp}-{number}", "message": line}
+                session.post(f"{url}/webhooks/rest/webhook", json=message).raise_for_status()
+                latencies.append(1000 * (time.perf_counter() - started))
+        return latencies
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        found = [x for row in pool.map(converse, enumerate(texts)) for x in row]
+    return found, time.perf_counter() - started
+
+
+@contextmanager
+def served(archive: str, folder: str) -> Iterator[Tuple[str, subprocess.Popen, float]]:
+    """A running server: its URL, its process, and the seconds until it answered."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [*(sys.executable, "-m", "rasa", "run", "-i", "127.0.0.1", "-p", str(port))]
+    command += ["--enable-api", "-m", archive]
+    with tempfile.TemporaryFile() as log:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment(), stdout=log, stderr=log, preexec_fn=own_core
+        )
+        try:
+            while not answers(url):
+                if process.poll() is not None or time.perf_counter() - started > SECONDS_TO_START:
+                    log.seek(0)
+                    raise click.ClickException(f"{archive} does not start: {log.read()[-2000:]!r}")
+                time.sleep(0.05)
+            yield url, process, time.perf_counter() - started
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+@contextmanager
+def action_server(project: Path) -> Iterator[None]:
+    """The project's custom actions on the port that its `endpoints.yml` names, if it has any."""
+    if not (project / "actions").exists():
+        yield
+        return
+    port = "5055"
+    command = [sys.executable, "-m", "rasa_sdk", "--actions", "actions", "-p", port]
+    process = subprocess.Popen(
+        command,
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while not answers(f"http://127.0.0.1:{port}", "/health"):
+            if process.poll() is not None:
+                raise click.ClickException(f"the actions of {project} do not start on port {port}")
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def answers(url: str, path: str = "/status") -> bool:
+    """Whether a server is up."""
+    try:
+        return requests.get(url + path, timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def environment() -> Dict[str, str]:
+    """One thread for TensorFlow, and this repository on the path of the server."""
+    root = str(Path(__file__).resolve().parents[1])
+    single = dict.fromkeys(
+        ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
+    )
+    quiet = {"RASA_TELEMETRY_ENABLED": "false", "LOG_LEVEL_LIBRARIES": "ERROR"}
+    return {**os.environ, **single, **quiet, "PYTHONPATH": root}
+
+
+def own_core() -> None:
+    """Keeps the server to the last core, where the system allows it."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
+def processor_seconds(pid: int) -> float:
+    fields = proc(pid, "stat")
+    if fields is None:
+        return 0.0
+    user, system = fields.rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_memory(pid: int) -> float:
+    lines = (proc(pid, "status") or "").splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+def proc(pid: int, name: str) -> Optional[str]:
+    """A file of Linux's process information, None elsewhere."""
+    path = Path("/proc") / str(pid) / name
+    return path.read_text() if path.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -130,7 +130,7 @@ def test_evaluating_a_running_server_agrees_with_evaluating_its_model(
     effects = SideEffects(simulator.flow)
     effects.begin([(seed, i) for i in range(count)])
     with _simulated_actions(simulator, effects) as actions_url, serve(
-        archive, tmp_path, actions_url
+        archive, tmp_path, actions_url, project
     ) as server:
         served = _command(*common, "--url", server.url)
     del direct["seconds"], served["seconds"]

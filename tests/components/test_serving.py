@@ -52,8 +52,10 @@ class Server:
 
 
 @contextmanager
-def serve(archive: Path, folder: Path, actions_url: str) -> Iterator[Server]:
-    """Runs a server whose conversations are kept in `folder`."""
+def serve(
+    archive: Path, folder: Path, actions_url: str, project: Optional[Path] = None
+) -> Iterator[Server]:
+    """Runs a server whose conversations are kept in `folder`, in the folder of a project or there."""
     (folder / "endpoints.yml").write_text(
         yaml.safe_dump(
             {
@@ -84,8 +86,18 @@ def serve(archive: Path, folder: Path, actions_url: str) -> Iterator[Server]:
         str(archive),
     ]
     log = (folder / "log.txt").open("ab")
+    command += [
+        "--endpoints",
+        str(folder / "endpoints.yml"),
+        "--credentials",
+        str(folder / "credentials.yml"),
+    ]
     process = subprocess.Popen(
-        command, cwd=folder, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": os.getcwd()}
+        command,
+        cwd=project or folder,
+        stdout=log,
+        stderr=log,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
     server = Server(f"http://127.0.0.1:{port}")
     try:

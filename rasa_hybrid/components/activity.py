@@ -7,12 +7,15 @@ exploration on and off without a new training.
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Dict, Optional, Tuple
+from typing import Dict, Iterator, Optional, Tuple
 
 _active: Dict[str, float] = {}
 _lock = threading.Lock()
 _exploration: Optional[Exploration] = None
+_is_taught: ContextVar[bool] = ContextVar("is_taught", default=False)
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,17 @@ def drain() -> Dict[str, float]:
 
 def exploration() -> Optional[Exploration]:
     """How to explore, as the channel says; None if it leaves that to the policy's configuration."""
-    return _exploration
+    return Exploration(is_on=False) if _is_taught.get() else _exploration
+
+
+@contextmanager
+def being_taught() -> Iterator[None]:
+    """Within, nothing is tried out: a teacher sees the true probabilities and corrects the best action."""
+    before = _is_taught.set(True)
+    try:
+        yield
+    finally:
+        _is_taught.reset(before)
 
 
 def explore(how: Optional[Exploration]) -> None:

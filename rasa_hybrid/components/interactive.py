@@ -20,6 +20,7 @@ from sanic import Sanic
 from sanic.exceptions import Forbidden
 from sanic.request import Request
 
+from rasa_hybrid.components import activity
 from rasa_hybrid.components.conversion import HYBRID
 from rasa_hybrid.components.teaching import (
     TeachingError,
@@ -100,6 +101,7 @@ async def record_messages(
         if journal is not None:
             _session = TeachingSession(agent, conversation_id, corpus, journal)
             await _session.resume()
+        activity.explore(activity.Exploration(is_on=False))
     except TeachingError as error:
         cli.print_warning(str(error))
     try:

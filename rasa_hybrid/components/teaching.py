@@ -36,6 +36,7 @@ from rasa.shared.core.events import (
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.nlu.training_data.formats.readerwriter import TrainingDataWriter
 
+from rasa_hybrid.components import activity
 from rasa_hybrid.components.configuration import INTERNAL_SLOTS
 from rasa_hybrid.components.conversion import HYBRID, KNOWLEDGE_BASE, TEACHER, slot_value
 from rasa_hybrid.components.policy import HybridPolicy
@@ -367,7 +368,8 @@ class TeachingSession:
         """What Rasa would do: our policy and the others, rules first."""
         assert self.agent.processor is not None
         try:
-            return self.agent.processor.predict_next_with_tracker_if_should(tracker)[1]
+            with activity.being_taught():
+                return self.agent.processor.predict_next_with_tracker_if_should(tracker)[1]
         except ActionLimitReached:  # of one turn: now it can only listen
             return PolicyPrediction.for_action_name(self.domain, ACTION_LISTEN_NAME)
 

@@ -17,6 +17,7 @@ from rasa.shared.core.events import (
     UserUttered,
 )
 
+from rasa_hybrid.components import activity
 from rasa_hybrid.components.teaching import TeachingError, TeachingSession, chat, standing
 from rasa_hybrid.corpora.taught import Journal, TaughtCorpus
 from rasa_hybrid.dialogue import NONE
@@ -172,6 +173,21 @@ def test_a_chosen_action_runs_instead_and_the_metadata_says_what_would_have_been
     assert (hybrid["source"], hybrid["offered"]) == ("teacher", "1")
     with pytest.raises(TeachingError, match="no action 'utter_nonsense'"):
         lesson.act("utter_nonsense")
+
+
+def test_a_bot_that_tries_things_out_does_not_while_it_is_taught(lesson):
+    lesson.hear("i want thai food")
+    true = lesson.view().acts
+    assert 0 < true[1][1] < true[0][1] < 1
+    activity.explore(activity.Exploration(is_on=True, temperature=50.0, floor=0.5))
+    try:
+        assert [lesson.view().acts for _ in range(5)] == [true] * 5
+        lesson.act(true[0][0])
+    finally:
+        activity.explore(None)
+    action = [e for e in lesson.tracker().events if isinstance(e, ActionExecuted)][-1]
+    assert action.metadata["hybrid"]["sampled"] is False
+    assert "corrected" not in action.metadata["hybrid"]
 
 
 def test_undo_takes_back_actions_offers_and_messages_one_by_one(lesson):

@@ -6,7 +6,19 @@ import json
 import sys
 import time
 from dataclasses import replace
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple, TypeVar
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+)
 
 import click
 
@@ -178,7 +190,8 @@ def simulate(
 @main.command()
 @_project
 @click.option(
-    "--model", help="Model archive (models/X.tar.gz), or `expert` for the rule-based expert."
+    "--model",
+    help="Model archive (models/X.tar.gz), directory of a model, or `expert` for the rule-based expert.",
 )
 @click.option("--url", help="A running Rasa server (`rasa run --enable-api`) instead of a model.")
 @click.option("--token", help="The server's --auth-token.")
@@ -409,6 +422,400 @@ def track(
         raise click.ClickException(str(error)) from error
     named = {"dataset": dataset, "preset": preset, "seeds": seeds}
     show({**named, **result}, as_json, f"{preset} on {test}")
+
+
+_model = click.option(
+    "--model",
+    required=True,
+    type=click.Path(exists=True),
+    help="What to start from: a Rasa archive (models/X.tar.gz), or a directory that --out wrote.",
+)
+_out = click.option(
+    "--out", required=True, type=click.Path(), help="The model that was learnt, in the same form."
+)
+_run_directory = click.option(
+    "--run",
+    "run_directory",
+    type=click.Path(file_okay=False),
+    help="Directory of the run: curve and what is needed to go on after a kill. [default: OUT.run]",
+)
+_episodes = click.option(
+    "--episodes", required=True, type=click.IntRange(min=1), help="Dialogues to learn from."
+)
+_learning_surface = click.option(
+    "--surface", default="extended-teach", show_default=True, help="Surface forms to learn on."
+)
+_measure_every = click.option(
+    "--measure-every",
+    type=click.IntRange(min=1),
+    help="Dialogues between two points of the curve. [default: a tenth of --episodes]",
+)
+_measure_dialogues = click.option(
+    "--measure-dialogues",
+    default=200,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Simulated users of each point; five times as many before and after.",
+)
+_measure_surface = click.option(
+    "--measure-surface",
+    "measured_on",
+    multiple=True,
+    default=("extended-teach", "extended-test"),
+    show_default=True,
+    help="Surface forms of the curve.",
+)
+_set = click.option(
+    "--set", "changes", multiple=True, metavar="NAME=VALUE", help="Another setting of learning."
+)
+
+
+@main.command()
+@_project
+@_model
+@_episodes
+@_out
+@_learning_surface
+@_seed
+@click.option("--goal-only", is_flag=True, help="The teacher corrects the tracked goal alone.")
+@click.option(
+    "--beta",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of the first dialogues that the teacher leads; halved after every update.",
+)
+@click.option(
+    "--earlier",
+    default=2000,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Simulated dialogues in the words of `train` that stand for the earlier corpus.",
+)
+@click.option(
+    "--corpus",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The earlier corpus itself (JSONL), instead of --earlier.",
+)
+@_measure_every
+@_measure_dialogues
+@_measure_surface
+@_set
+@_run_directory
+@_json
+def teach(
+    project: str,
+    model: str,
+    episodes: int,
+    out: str,
+    surface: str,
+    seed: int,
+    goal_only: bool,
+    beta: float,
+    earlier: int,
+    corpus: Optional[str],
+    measure_every: Optional[int],
+    measure_dialogues: int,
+    measured_on: Tuple[str, ...],
+    changes: List[str],
+    run_directory: Optional[str],
+    as_json: bool,
+) -> None:
+    """Imitation learning: a simulated teacher corrects the model while it talks (Algorithm 1, lines 2-7).
+
+    Started again after a kill it goes on where it was. It ends with what `evaluate --json` prints, before and after.
+    """
+    from rasa_hybrid.learning.imitation import ImitationSettings
+    from rasa_hybrid.learning.practice import TeachingPractice
+
+    def practice(start: Any, simulator: Any, dialogues: Any) -> Any:
+        chosen = {"goal_only": goal_only, "beta": beta, "seed": seed}
+        settings = ImitationSettings.from_mapping({**chosen, **dict(map(_setting, changes))})
+        return TeachingPractice(start, simulator, settings, dialogues)
+
+    asked = _Lesson(project, model, episodes, out, surface, seed, earlier, corpus)
+    _practise(
+        asked, practice, measure_every, measure_dialogues, measured_on, run_directory, as_json
+    )
+
+
+@main.command()
+@_project
+@_model
+@_episodes
+@_out
+@_learning_surface
+@_seed
+@click.option("--policy-only", is_flag=True, help="Change the policy network alone.")
+@click.option(
+    "--preset",
+    default="default",
+    show_default=True,
+    type=click.Choice(["default", "liu2018"]),
+    help="With what makes it stable, or the paper's setting to the letter.",
+)
+@click.option(
+    "--earlier",
+    default=2000,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Simulated dialogues in the words of `train` that are mixed in with `supervised_weight`.",
+)
+@click.option(
+    "--corpus",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The dialogues to mix in (JSONL), instead of --earlier.",
+)
+@_measure_every
+@_measure_dialogues
+@_measure_surface
+@_set
+@_run_directory
+@_json
+def reinforce(
+    project: str,
+    model: str,
+    episodes: int,
+    out: str,
+    surface: str,
+    seed: int,
+    policy_only: bool,
+    preset: str,
+    earlier: int,
+    corpus: Optional[str],
+    measure_every: Optional[int],
+    measure_dialogues: int,
+    measured_on: Tuple[str, ...],
+    changes: List[str],
+    run_directory: Optional[str],
+    as_json: bool,
+) -> None:
+    """REINFORCE: simulated users say at the end whether it worked (Algorithm 1, lines 8-12).
+
+    Started again after a kill it goes on where it was. It ends with what `evaluate --json` prints, before and after.
+    """
+    from rasa_hybrid.learning.practice import FeedbackPractice
+    from rasa_hybrid.learning.reinforce import ReinforceSettings
+
+    def practice(start: Any, simulator: Any, dialogues: Any) -> Any:
+        chosen = {"preset": preset, "policy_only": policy_only, "seed": seed}
+        settings = ReinforceSettings.from_mapping({**chosen, **dict(map(_setting, changes))})
+        return FeedbackPractice(start, simulator, settings, dialogues)
+
+    asked = _Lesson(project, model, episodes, out, surface, seed, earlier, corpus)
+    _practise(
+        asked, practice, measure_every, measure_dialogues, measured_on, run_directory, as_json
+    )
+
+
+@main.command()
+@_project
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False), help="Directory for everything."
+)
+@click.option("--quick", is_flag=True, help="Small numbers, in minutes: whether everything runs.")
+@click.option(
+    "--experiment",
+    "experiment_file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Settings (YAML, as in benchmarks/experiments/) instead of the full run's.",
+)
+@click.option(
+    "--seeds", type=click.IntRange(min=1), help="Runs of everything. [default: 3, with --quick 1]"
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="The first seed."
+)
+@click.option("--train-surface", default="train", show_default=True, help="Words of SL.")
+@click.option(
+    "--teach-surface", default="extended-teach", show_default=True, help="Words of IL and RL."
+)
+@click.option(
+    "--test-surface",
+    default="extended-test",
+    show_default=True,
+    help="Words that are only measured. Like the others a set of the project, or a file.",
+)
+@click.option(
+    "--dstc2-test",
+    type=click.Path(exists=True, dir_okay=False),
+    help="DSTC2 file for table 1; `train` beside it is trained on.",
+)
+@click.option(
+    "--m2m-test",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Google M2M file for table 1; `train` beside it is trained on.",
+)
+@_json
+def reproduce(
+    project: str,
+    out: str,
+    quick: bool,
+    experiment_file: Optional[str],
+    seeds: Optional[int],
+    seed: int,
+    train_surface: str,
+    teach_surface: str,
+    test_surface: str,
+    dstc2_test: Optional[str],
+    m2m_test: Optional[str],
+    as_json: bool,
+) -> None:
+    """Run the paper's experiments and write its tables and figures as a report (HTML, Markdown, PNG, CSV).
+
+    Started again after a kill it goes on where it was.
+    """
+    from pathlib import Path
+
+    from rasa_hybrid.evaluation.experiment import QUICK, Experiment, Surfaces
+    from rasa_hybrid.evaluation.reproduce import reproduce as run
+
+    if quick and experiment_file:
+        raise click.UsageError("--quick is an experiment of its own: leave out --experiment.")
+    started = time.perf_counter()
+
+    def tell(line: str) -> None:
+        click.echo(f"{time.perf_counter() - started:7.0f} s  {line}", err=True)
+
+    try:
+        experiment = QUICK if quick else Experiment()
+        if experiment_file:
+            experiment = Experiment.read(experiment_file)
+        count = seeds or (1 if quick else 3)
+        files = {"dstc2": dstc2_test, "m2m": m2m_test}
+        result = run(
+            out,
+            project,
+            experiment,
+            range(seed, seed + count),
+            Surfaces(train_surface, teach_surface, test_surface),
+            {name: path for name, path in files.items() if path is not None},
+            tell,
+        )
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(result, ensure_ascii=False))
+        return
+    for row in result["comparisons"]:
+        low, high = row["interval"]
+        click.echo(
+            f"{row['difference']:34} {row['surface']:6} {row['figure']:20} "
+            f"{row['mean']:+.4f}  ({low:+.4f} to {high:+.4f})"
+        )
+    click.echo(f"Report: {Path(out) / 'report.html'}")
+
+
+class _Lesson(NamedTuple):
+    """What `teach` and `reinforce` are both asked for."""
+
+    project: str
+    model: str
+    episodes: int
+    out: str
+    surface: str
+    seed: int
+    earlier: int
+    corpus: Optional[str]
+
+
+#: Seed of the users that measure a model; others than those it learns from.
+_MEASURE_SEED = 2**31 - 1
+
+
+def _practise(
+    asked: _Lesson,
+    practice: Callable[[Any, Any, Any], Any],
+    measure_every: Optional[int],
+    measure_dialogues: int,
+    measured_on: Sequence[str],
+    run_directory: Optional[str],
+    as_json: bool,
+) -> None:
+    """Learns from simulated users, measures meanwhile, and writes model, curve and figures."""
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from rasa_hybrid.corpora import read_jsonl
+    from rasa_hybrid.dialogue import DomainFacts
+    from rasa_hybrid.evaluation.curves import draw_curves, interact, measured, write_csv
+    from rasa_hybrid.learning.practice import practise
+    from rasa_hybrid.learning.simulated import TrainedModel, supervised_corpus
+    from rasa_hybrid.model.checkpoint import check_form, load_model, save_model
+    from rasa_hybrid.simulation import load_simulator, surface_names
+
+    directory = Path(run_directory or f"{asked.out}.run")
+    started = time.perf_counter()
+    try:
+        check_form(asked.out, asked.model)
+        start = TrainedModel(*load_model(asked.model))
+        original = surface_names(asked.project)[0]
+        simulators = {
+            name: load_simulator(asked.project, name)
+            for name in dict.fromkeys((asked.surface, *measured_on, original))
+        }
+        facts = DomainFacts.from_dict(start.extra["facts"])
+        if asked.corpus is not None:
+            dialogues = [facts.harmonise(d) for d in read_jsonl(asked.corpus)]
+        else:
+            corpus_seed = start.encoder.settings.seed
+            dialogues = supervised_corpus(simulators[original], facts, asked.earlier, corpus_seed)
+        learning = practice(start, simulators[asked.surface], dialogues)
+        shown = {name: simulators[name] for name in measured_on}
+        rows: List[Any] = []
+
+        def measure(model: TrainedModel, done: int) -> List[Any]:
+            new = measured(model, shown, measure_dialogues, _MEASURE_SEED, done)
+            rows.extend(new)
+            for row in new:
+                tqdm.write(
+                    f"{done} dialogues, {row['surface']}: success {row['success_rate']:.3f}, "
+                    f"joint goal accuracy {row['joint_goal_accuracy']:.3f}",
+                    file=sys.stderr,
+                )
+            _write_curve(directory, rows, write_csv, draw_curves)
+            return new
+
+        with tqdm(total=asked.episodes, desc="learning", unit="dlg", file=sys.stderr) as bar:
+
+            def progress(done: int, figures: Dict[str, Any]) -> None:
+                bar.update(done - bar.n)
+                bar.set_postfix({k: f"{v:.3g}" for k, v in figures.items()})
+
+            every = measure_every or max(asked.episodes // 10, 1)
+            learnt, points = practise(
+                learning, asked.episodes, directory, measure, every, progress, rows
+            )
+        _write_curve(directory, points, write_csv, draw_curves)
+        save_model(asked.out, *learnt, like=asked.model)
+        count = 5 * measure_dialogues
+        reports = {
+            moment: {
+                name: interact(model, simulators[name], count, asked.seed).to_dict()
+                for name in dict.fromkeys((asked.surface, *measured_on, original))
+            }
+            for moment, model in (("before", start), ("after", learnt))
+        }
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    result = dict(reports["after"][asked.surface])
+    result.update(surface=asked.surface, seed=asked.seed)
+    result["seconds"] = round(time.perf_counter() - started, 3)
+    for moment, of_surface in reports.items():
+        result[moment] = {
+            name: {
+                key: report[key]
+                for key in ("success_rate", "joint_goal_accuracy", "average_turns_successful")
+            }
+            for name, report in of_surface.items()
+        }
+    show(result, as_json, f"{asked.out} after {asked.episodes} dialogues on {asked.surface}")
+
+
+def _write_curve(directory: Any, rows: Any, write_csv: Any, draw_curves: Any) -> None:
+    write_csv(directory / "curve.csv", rows)
+    draw_curves(directory / "curve.png", rows)
 
 
 def _setting(change: str) -> Tuple[str, Any]:

@@ -144,6 +144,18 @@ def test_every_setting_of_the_knowledge_bases_is_documented_with_its_default():
         assert documented == {*required, *optional}
 
 
+def test_every_setting_of_teaching_and_reinforce_is_documented_with_its_default():
+    from rasa_hybrid.learning.imitation import ImitationSettings
+    from rasa_hybrid.learning.reinforce import ReinforceSettings
+
+    documented = [
+        {_code(row[0]): yaml.safe_load(row[1]) for row in rows}
+        for header, rows in _tables(DOCS / "learning.md")
+        if header == ["setting", "default", "meaning"]
+    ]
+    assert documented == [ImitationSettings().to_dict(), ReinforceSettings().to_dict()]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_pages_and_headings_that_exist(page):
     broken = []

@@ -72,6 +72,21 @@ class InteractionReport:
                 self._worst, entry
             )
 
+    @property
+    def successes(self) -> List[bool]:
+        """Whether each dialogue succeeded, in order: to compare two agents on the same users."""
+        return list(self._successes)
+
+    @property
+    def joint_goals(self) -> List[Tuple[int, int]]:
+        """Turns of each dialogue whose goal was tracked in full, and its turns."""
+        return [(counts.joint, counts.turns) for counts in self._counts]
+
+    @property
+    def lengths(self) -> List[int]:
+        """Turns of each dialogue."""
+        return [counts.turns for counts in self._counts]
+
     def worst(self) -> List[str]:
         """The worst dialogues, the worst of all first: failures before successes, then by turns with a wrong belief."""
         return [text for _, _, text in sorted(self._worst, reverse=True)]

@@ -36,7 +36,7 @@ from rasa_hybrid.dialogue import (
 )
 from rasa_hybrid.knowledge import KnowledgeBaseError
 from rasa_hybrid.model.acting import ActingModel, Conversation
-from rasa_hybrid.model.checkpoint import load_archive
+from rasa_hybrid.model.checkpoint import load_model
 from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.simulation.agents import AgentTurn, ReadTurn
 from rasa_hybrid.simulation.catalogue import NOTHING, Catalogue, Entity, Found, Query
@@ -211,32 +211,35 @@ class JointAgent:
         talk.slots.update(self.side_effects.perform(i, name, talk.standing))
 
 
-def load_agent(
-    archive: Union[str, Path],
+def with_known_values(encoder: Encoder, simulator: Simulator) -> Encoder:
+    """The same encoder with the values that the simulator's knowledge base has now."""
+    if not encoder.settings.candidates:
+        return encoder
+    columns = [slot for slot in encoder.ontology.slots if slot in simulator.catalogue.columns]
+    ontology = encoder.ontology.with_values(
+        {slot: simulator.catalogue.values(slot) for slot in columns}
+    )
+    return Encoder(encoder.settings, encoder.vocabulary, ontology)
+
+
+def agent_of(
+    model: ActingModel,
+    extra: Mapping[str, Any],
     simulator: Simulator,
     side_effects: SideEffects,
     rng: Optional[np.random.Generator] = None,
 ) -> JointAgent:
-    """The agent of a model archive, with the values that the knowledge base has now.
+    """The agent of a model in memory.
 
     Args:
-        archive: of `rasa train` (`models/X.tar.gz`).
+        model: the trained model, with the values that the knowledge base has now.
+        extra: facts kept with the model.
         simulator: the domain and its knowledge base.
         side_effects: shared with the environment.
         rng: samples the actions; None: the most probable ones.
-
-    Raises:
-        CheckpointError: if the archive holds no model of ours.
     """
-    encoder, weights, extra = load_archive(archive)
-    columns = [slot for slot in encoder.ontology.slots if slot in simulator.catalogue.columns]
-    ontology = encoder.ontology
-    if encoder.settings.candidates:
-        ontology = ontology.with_values(
-            {slot: simulator.catalogue.values(slot) for slot in columns}
-        )
     return JointAgent(
-        ActingModel(Encoder(encoder.settings, encoder.vocabulary, ontology), weights),
+        model,
         DomainFacts.from_dict(extra["facts"]),
         simulator.catalogue,
         side_effects,
@@ -245,3 +248,25 @@ def load_agent(
         extra["dontcare_value"],
         rng,
     )
+
+
+def load_agent(
+    path: Union[str, Path],
+    simulator: Simulator,
+    side_effects: SideEffects,
+    rng: Optional[np.random.Generator] = None,
+) -> JointAgent:
+    """The agent of a model on disk, with the values that the knowledge base has now.
+
+    Args:
+        path: archive of `rasa train` (`models/X.tar.gz`), or a directory that `save_model` wrote.
+        simulator: the domain and its knowledge base.
+        side_effects: shared with the environment.
+        rng: samples the actions; None: the most probable ones.
+
+    Raises:
+        CheckpointError: if the archive holds no model of ours.
+    """
+    encoder, weights, extra = load_model(path)
+    model = ActingModel(with_known_values(encoder, simulator), weights)
+    return agent_of(model, extra, simulator, side_effects, rng)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -126,10 +127,7 @@ def load_archive(
         try:
             with tarfile.open(path) as archive:
                 names = [m.name for m in archive.getmembers() if m.isfile()]
-                found = [n for n in names if Path(n).name == _MANIFEST and "/train_" in f"/{n}"]
-                if not found:
-                    raise CheckpointError(f"{path} holds no model of rasa_hybrid.")
-                folder = Path(found[0]).parent
+                folder = _policy_folder(path, names)
                 for part in (_MANIFEST, _MODEL, _WEIGHTS):
                     source = archive.extractfile((folder / part).as_posix())
                     assert source is not None
@@ -137,6 +135,87 @@ def load_archive(
         except (OSError, KeyError, tarfile.TarError) as error:
             raise CheckpointError(f"{path} can't be read as a model archive ({error}).") from error
         return load(directory, splitter)
+
+
+def load_model(path: Union[str, Path]) -> Tuple[Encoder, Dict[str, np.ndarray], Dict[str, Any]]:
+    """What `load` gives, of a directory that `save` wrote or of a model archive of Rasa.
+
+    Raises:
+        CheckpointError: if there is neither.
+    """
+    return load(path) if Path(path).is_dir() else load_archive(path)
+
+
+def save_model(
+    path: Union[str, Path],
+    encoder: Encoder,
+    weights: Mapping[str, np.ndarray],
+    extra: Mapping[str, Any],
+    like: Optional[Union[str, Path]] = None,
+) -> None:
+    """Writes a model that was learnt from another one, in the other one's form, all or nothing.
+
+    Args:
+        path: where to; the name ends in `.tar.gz` if it is to be an archive of Rasa.
+        encoder: settings, vocabulary and values.
+        weights: parameters by name.
+        extra: further facts that are kept with the model.
+        like: archive of Rasa of which everything else is taken; None or a directory: the model alone is written.
+
+    Raises:
+        CheckpointError: if the name and the form of `like` do not go together.
+    """
+    check_form(path, like)
+    path, archive = Path(path), Path(like) if like is not None else None
+    from_archive = path.name.endswith(".tar.gz")
+    if not from_archive:
+        save(path, encoder, weights, extra)
+        return
+    assert archive is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        parts = Path(directory, "model")
+        save(parts, encoder, weights, extra)
+        written = Path(directory, path.name)
+        with tarfile.open(archive) as source, tarfile.open(written, "w:gz") as target:
+            members = source.getmembers()
+            folder = _policy_folder(archive, [m.name for m in members if m.isfile()])
+            for member in members:
+                name = Path(member.name)
+                if name.parent == folder and name.name in (_MANIFEST, _MODEL, _WEIGHTS):
+                    target.add(parts / name.name, member.name)
+                elif member.isfile():
+                    target.addfile(member, source.extractfile(member))
+                else:
+                    target.addfile(member)
+        os.replace(written, path)
+
+
+def check_form(path: Union[str, Path], like: Optional[Union[str, Path]]) -> None:
+    """Whether a model that was learnt from `like` can be written to `path`.
+
+    Raises:
+        CheckpointError: if one is an archive and the other is not.
+    """
+    from_archive = like is not None and not Path(like).is_dir()
+    if from_archive and not str(path).endswith(".tar.gz"):
+        raise CheckpointError(
+            f"{path}: {like} is an archive of Rasa, so what is learnt from it is one as well: "
+            "use a name that ends in .tar.gz."
+        )
+    if not from_archive and str(path).endswith(".tar.gz"):
+        raise CheckpointError(
+            f"{path}: {like} is no archive of Rasa, so what is learnt from it is a directory: "
+            "use a name without .tar.gz."
+        )
+
+
+def _policy_folder(path: Union[str, Path], files: Sequence[str]) -> Path:
+    """The folder of our policy's resource inside of an archive."""
+    found = [n for n in files if Path(n).name == _MANIFEST and "/train_" in f"/{n}"]
+    if not found:
+        raise CheckpointError(f"{path} holds no model of rasa_hybrid.")
+    return Path(found[0]).parent
 
 
 def _digests(directory: Path) -> Dict[str, str]:

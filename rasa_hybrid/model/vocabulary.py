@@ -7,7 +7,7 @@ were never seen share that embedding and keep their character n-grams apart.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
 from zlib import crc32
@@ -62,6 +62,11 @@ class Vocabulary:
     def subwords(self, word: str) -> Tuple[int, ...]:
         """Buckets 1..buckets of the word's character n-grams."""
         return character_ngrams(word, self.buckets) if self.buckets else ()
+
+    def with_words(self, words: Iterable[str]) -> Vocabulary:
+        """The same with further words at the end of the list, in the given order."""
+        names = dict.fromkeys((*self.words.names, *words))
+        return replace(self, words=Index(names, UNKNOWN))
 
     def to_dict(self) -> Dict[str, Any]:
         """JSON-able form."""

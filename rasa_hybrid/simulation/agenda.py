@@ -217,9 +217,9 @@ class AgendaUser:
             self._asked = True
             return [DialogueAct("request", slot)]
         self._evaded = False
-        for act in self._question:
-            if act.slot is not None and act.act == "request":
-                self._push("inform", act.slot)
+        wanted = {a.slot: None for a in self._question if a.act == "request" and a.slot is not None}
+        for asked in wanted:
+            self._push("inform", asked)
         if rng.random() < profile.randomness:
             acts = [self._agenda.pop()]
             others = [act for act in self._agenda if act.act in INFORMING]
@@ -228,8 +228,7 @@ class AgendaUser:
                 self._agenda.remove(other)
                 acts.append(other)
             return acts
-        asked = len({act.slot for act in self._question})
-        acts = [self._agenda.pop() for _ in range(asked)]
+        acts = [self._agenda.pop() for _ in wanted]
         return self._pop(acts)
 
     def _misspoken(self) -> List[str]:

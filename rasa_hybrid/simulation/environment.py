@@ -7,7 +7,16 @@ from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from rasa_hybrid.dialogue import NONE, Dialogue, DialogueAct, Goal, Turn, Utterance, normalise
+from rasa_hybrid.dialogue import (
+    NONE,
+    Dialogue,
+    DialogueAct,
+    Goal,
+    ResultSummary,
+    Turn,
+    Utterance,
+    normalise,
+)
 from rasa_hybrid.simulation.agenda import AgendaUser
 from rasa_hybrid.simulation.agents import AgentTurn, DialogueAgent
 from rasa_hybrid.simulation.catalogue import Entity
@@ -32,6 +41,8 @@ class Rollout:
         expert: what the expert would have decided, for each turn the action before each of the agent's decisions (the
             closing `action_listen` included); empty without labels.
         advice: the whole turn that the expert would have taken, for each turn; empty without labels.
+        answers: what the knowledge base answers to the expert's label of each turn; empty without labels. Where the
+            agent tracked another goal, the expert's decisions fit to this answer, not to the one that the agent had.
     """
 
     dialogue: Dialogue
@@ -42,6 +53,7 @@ class Rollout:
     profile: str
     expert: Tuple[Tuple[str, ...], ...] = ()
     advice: Tuple[Tuple, ...] = ()
+    answers: Tuple[ResultSummary, ...] = ()
 
 
 @dataclass
@@ -52,6 +64,7 @@ class _Conversation:
     agent: List[AgentTurn] = field(default_factory=list)
     expert: List[Tuple[str, ...]] = field(default_factory=list)
     advice: List[Tuple] = field(default_factory=list)
+    answers: List[ResultSummary] = field(default_factory=list)
     understood: bool = False
     standing: Optional[Entity] = None
 
@@ -118,6 +131,7 @@ class Environment:
                     if self.label:
                         talk.advice.append(expert.advise(i, before[i]))
                         talk.expert.append(self._decisions(i, answer))
+                        talk.answers.append(expert.summary(i))
                     expert.executed(i, answer)
                 self._close_turn(talk, utterance, answer, label, self.side_effects.slots(i))
             active = [i for i in active if talks[i].said is not None]
@@ -204,6 +218,7 @@ class Environment:
             user.profile.name,
             tuple(talk.expert),
             tuple(talk.advice),
+            tuple(talk.answers),
         )
 
 

@@ -1,0 +1,199 @@
+"""The commands that learn from simulated users, and the report of the paper's experiments, on a tiny model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+import yaml
+from click.testing import CliRunner
+
+from rasa_hybrid.cli import main
+from rasa_hybrid.evaluation import experiment as experiments
+from rasa_hybrid.evaluation.experiment import Experiment, stages
+from rasa_hybrid.evaluation.reproduce import comparisons, training_file
+from rasa_hybrid.learning.simulated import train_on_simulator
+from rasa_hybrid.model.checkpoint import load_model, save
+from rasa_hybrid.model.settings import SettingsError
+from rasa_hybrid.simulation import load_simulator
+from tests.model.small_worlds import TINY, tiny_settings
+
+ROOT = Path(__file__).parents[2]
+PROJECT = ROOT / "examples" / "restaurant_search"
+KEYS = (
+    "dialogues success_rate success_rate_interval average_turns average_turns_successful average_reward "
+    "joint_goal_accuracy slot_accuracy act_accuracy surface seed seconds"
+).split()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_compiling():
+    """Tracing takes longer than everything that such small models compute."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def run(*arguments, ok=True):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert (result.exit_code == 0) == ok, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("base") / "model"
+    settings = tiny_settings(epochs=1, least_steps=1)
+    save(directory, *train_on_simulator(load_simulator(PROJECT), settings, 16))
+    return directory
+
+
+@pytest.mark.parametrize("command", ["teach", "reinforce"])
+def test_the_commands_write_model_and_curve_and_print_what_evaluate_prints(
+    command, model, tmp_path
+):
+    out = tmp_path / "learnt"
+    arguments = ["--project", PROJECT, "--model", model, "--episodes", 4, "--out", out]
+    arguments += ["--surface", "train", "--measure-surface", "train", "--measure-dialogues", 2]
+    arguments += ["--earlier", 4, "--seed", 3, "--json"]
+    small = ["--set", "steps=1", "--set", "update_every=2"]
+    arguments += small if command == "teach" else ["--set", "batch_size=2", "--policy-only"]
+    result = run(command, *arguments)
+    printed = json.loads(result.stdout.splitlines()[-1])
+    assert set(KEYS) <= set(printed) and printed["seed"] == 3
+    assert {"before", "after"} <= set(printed)
+    assert (tmp_path / "learnt.run" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    with open(tmp_path / "learnt.run" / "curve.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["dialogues"] for row in rows] == ["0", "2", "4"]
+    before, after = load_model(model)[1], load_model(out)[1]
+    assert (before["policy/kernel"] != after["policy/kernel"]).any()
+    assert (before["dialogue/kernel"] != after["dialogue/kernel"]).any() == (command == "teach")
+    evaluated = run(
+        "evaluate", "--project", PROJECT, "--model", out, "--dialogues", 10, "--seed", 3, "--json"
+    )
+    assert set(KEYS) <= set(json.loads(evaluated.stdout))
+
+
+def test_impossible_requests_say_what_to_do(model, tmp_path):
+    arguments = ["--project", PROJECT, "--model", model, "--episodes", 2]
+    arguments += ["--surface", "train", "--measure-surface", "train"]
+    result = run("teach", *arguments, "--out", tmp_path / "x.tar.gz", ok=False)
+    assert "use a name without .tar.gz" in result.output
+    result = run("reinforce", *arguments, "--out", tmp_path / "x", "--set", "baseline=x", ok=False)
+    assert "none, moving_average, leave_one_out" in result.output
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    content = {
+        "name": "tiny",
+        "differences": ["All of it is tiny."],
+        "model": {**TINY, "subword_buckets": 20, "epochs": 1, "least_steps": 1},
+        "supervised_dialogues": 8,
+        "taught": [2, 4],
+        "imitation": {"update_every": 2, "steps": 1, "batch_size": 2},
+        "earlier": 2,
+        "reinforced_dialogues": 2,
+        "reinforce": {"batch_size": 2},
+        "measure_every": 2,
+        "measure_dialogues": 2,
+        "final_dialogues": 3,
+    }
+    path = tmp_path / "experiment.yml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_an_experiment_writes_its_report_and_goes_on_after_a_kill(
+    experiment, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    arguments = ["--project", PROJECT, "--out", out, "--experiment", experiment, "--seeds", 1]
+    arguments += ["--teach-surface", "train", "--test-surface", "train", "--json"]
+    learn, begun = experiments.Laboratory._learn, []
+
+    def killed(laboratory, stage):
+        begun.append(stage.name)
+        if begun.count("SL+RL") == 1 and stage.name == "SL+RL":
+            raise KeyboardInterrupt
+        return learn(laboratory, stage)
+
+    monkeypatch.setattr(experiments.Laboratory, "_learn", killed)
+    run("reproduce", *arguments, ok=False)
+    result = run("reproduce", *arguments)
+    planned = [stage.name for stage in stages(Experiment.read(experiment))]
+    assert sorted(begun) == sorted([*planned, "SL+RL"]), "no stage was run twice"
+    printed = json.loads(result.stdout.splitlines()[-1])
+    assert {row["stage"] for row in printed["stages"]} == set(planned)
+    report = (out / "report.html").read_text()
+    assert report.count("data:image/png;base64,") == 9 and 'src="http' not in report
+    for words in ("Table 2", "Figure 3", "Figure 6", "All of it is tiny.", "commit"):
+        assert words in report
+    written = (out / "report.md").read_text()
+    for picture in out.glob("*.png"):
+        assert f"]({picture.name})" in written
+    with open(out / "curves.csv", newline="") as file:
+        assert {row["run"] for row in csv.DictReader(file)} == {p for p in planned if p != "SL"}
+    changed = yaml.safe_load(experiment.read_text())
+    experiment.write_text(yaml.safe_dump({**changed, "earlier": 3}))
+    assert "earlier = 2, not 3" in run("reproduce", *arguments, ok=False).output
+
+
+def test_differences_are_paired_by_user_and_pooled_over_seeds():
+    def result(stage, seed, successes):
+        final = {"successes": successes, "joint_goals": [(1, 2)] * len(successes)}
+        return {
+            "stage": stage,
+            "seed": seed,
+            "final": dict.fromkeys(("train", "teach", "test"), final),
+        }
+
+    results = [
+        result("SL", 0, [0, 0, 1, 1]),
+        result("SL+RL", 0, [1, 0, 1, 1]),
+        result("SL", 1, [0, 0, 0, 1]),
+        result("SL+RL", 1, [1, 1, 1, 0]),
+    ]
+    row = comparisons(results, Experiment(taught=()))[0]
+    assert row["difference"] == "SL+RL - SL"
+    assert row["mean"] == pytest.approx(3 / 8) and row["per_seed"] == [0.25, 0.5]
+    assert row["interval"][0] < 3 / 8 < row["interval"][1]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks" / "experiments").glob("*.yml")), ids=str
+)
+def test_experiments_are_readable_and_say_how_they_differ(path):
+    experiment = Experiment.read(path)
+    assert experiment.name == path.stem and experiment.differences
+
+
+def test_the_full_experiment_is_what_runs_without_a_file():
+    described = Experiment.read(ROOT / "benchmarks" / "experiments" / "full.yml")
+    assert {**described.to_dict(), "differences": ()} == Experiment().to_dict()
+
+
+def test_mistakes_in_an_experiment_name_file_and_key(tmp_path):
+    path = tmp_path / "e.yml"
+    for content, message in (
+        ("taugth: [1]", "taugth: no such key"),
+        ("taught: [5, 5]", "has to rise"),
+        ("reinforce: {discount: 2}", "discount: 2 is not allowed"),
+        ("- 1", "keys and values are expected"),
+    ):
+        path.write_text(content)
+        with pytest.raises(SettingsError, match=message) as error:
+            Experiment.read(path)
+        assert str(path) in str(error.value)
+
+
+def test_a_tracker_for_table_1_is_trained_on_the_file_beside(tmp_path):
+    shutil.copy(__file__, tmp_path / "train.json")
+    assert training_file(tmp_path / "test.json") == tmp_path / "train.json"
+    with pytest.raises(ValueError, match="there is no train2.json"):
+        training_file(tmp_path / "test2.json")

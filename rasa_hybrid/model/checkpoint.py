@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tarfile
@@ -10,6 +11,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
+from uuid import uuid4
 
 import numpy as np
 
@@ -23,6 +25,8 @@ from rasa_hybrid.model.vocabulary import Vocabulary
 #: Raised by one whenever older code could not read what newer code writes.
 SCHEMA = 1
 _MANIFEST, _MODEL, _WEIGHTS = "manifest.json", "model.json", "weights.npz"
+#: Rasa's own, at the top of an archive: among other things the model's id.
+_METADATA = "metadata.json"
 
 
 class CheckpointError(ValueError):
@@ -160,7 +164,8 @@ def save_model(
         encoder: settings, vocabulary and values.
         weights: parameters by name.
         extra: further facts that are kept with the model.
-        like: archive of Rasa of which everything else is taken; None or a directory: the model alone is written.
+        like: archive of Rasa of which everything else but the id is taken; None or a directory: the model alone is
+            written.
 
     Raises:
         CheckpointError: if the name and the form of `like` do not go together.
@@ -184,6 +189,12 @@ def save_model(
                 name = Path(member.name)
                 if name.parent == folder and name.name in (_MANIFEST, _MODEL, _WEIGHTS):
                     target.add(parts / name.name, member.name)
+                elif name == Path(_METADATA):
+                    stored = source.extractfile(member)
+                    assert stored is not None
+                    content = json.dumps({**json.load(stored), "model_id": uuid4().hex}).encode()
+                    member.size = len(content)
+                    target.addfile(member, io.BytesIO(content))
                 elif member.isfile():
                     target.addfile(member, source.extractfile(member))
                 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 
 import numpy as np
@@ -24,6 +25,8 @@ def test_an_archive_with_learnt_weights_is_loaded_by_rasa_and_is_else_the_same(a
     save_model(out, grown, learnt, extra, like=archive)
     with tarfile.open(archive) as before, tarfile.open(out) as after:
         assert before.getnames() == after.getnames()
+        ids = [json.load(a.extractfile("metadata.json"))["model_id"] for a in (before, after)]
+        assert len(set(ids)) == 2
         for member in before.getmembers():
             if member.isfile() and member.name.endswith(".yml"):
                 assert before.extractfile(member).read() == after.extractfile(member.name).read()

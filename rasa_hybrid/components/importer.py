@@ -28,11 +28,9 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from rasa_hybrid.components import rasa_internals
 from rasa_hybrid.components.conversion import TAUGHT_SOURCE
+from rasa_hybrid.corpora.taught import DEFAULT_DIRECTORY
 
 logger = logging.getLogger(__name__)
-
-#: Where taught dialogues are kept, beside `config.yml`.
-DEFAULT_DIRECTORY = "data_taught"
 
 
 class _Story(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 import questionary
 from rasa.core.channels.channel import CollectingOutputChannel
 from rasa.shared.constants import DEFAULT_SENDER_ID
+from rasa.shared.core.constants import ACTION_LISTEN_NAME
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import UserUttered
 from rasa.shared.utils import cli
@@ -70,8 +71,8 @@ def start_visualization(original: Callable, it: Any, *args: Any, **kwargs: Any) 
     original(*args, **kwargs)
 
 
-def refuse_strangers(app: Sanic) -> None:
-    """Where the server listens already, it answers this machine alone."""
+def _refuse_strangers(app: Sanic) -> None:
+    """A server that listened on all addresses before this module was loaded answers this machine alone."""
 
     async def refuse(request: Request) -> None:
         if not ipaddress.ip_address(request.ip).is_loopback:
@@ -93,12 +94,16 @@ async def record_messages(
     from rasa_hybrid.components.importer import TaughtDataImporter
 
     global _session
-    agent = Sanic.get_app("rasa_server").ctx.agent
+    app = Sanic.get_app("rasa_server")
+    _refuse_strangers(app)
+    agent = app.ctx.agent
     corpus = TaughtCorpus(TaughtDataImporter.directory)
     try:
         _session = TeachingSession(agent, conversation_id, corpus)
         journal = await _resumed(corpus)
-        if journal is not None:
+        if journal is None:
+            await _session.begin()
+        else:
             _session = TeachingSession(agent, conversation_id, corpus, journal)
             await _session.resume()
         activity.explore(activity.Exploration(is_on=False))
@@ -330,6 +335,10 @@ async def write_data_to_file(
     """Exports as Rasa does; the taught corpus is the default place of the stories."""
     if _session is not None:
         await _session.record()
+        if not await _session.is_listening() and await _session.message() is None:
+            question = "Is the bot's turn over? (If not, its last turn is left out.)"
+            if await questionary.confirm(question).ask_async():
+                await _session.act(ACTION_LISTEN_NAME)
         if _session.stories_path is not None:
             it.PATHS["stories"] = str(_session.stories_path)
     await original(conversation_id, endpoint)

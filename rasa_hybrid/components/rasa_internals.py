@@ -142,18 +142,10 @@ def install_teaching(early: bool = False) -> None:
             "about the goal."
         )
         return
-    from sanic import Sanic
-    from sanic.exceptions import SanicException
-
     from rasa_hybrid.components import interactive
 
     for name in _INTERACTIVE:
         setattr(it, name, _replaced(it, name, getattr(interactive, name.lstrip("_"))))
-    try:
-        running = Sanic.get_app("rasa_server")
-    except SanicException:
-        return  # the server starts later, on localhost
-    interactive.refuse_strangers(running)
 
 
 def _replaced(it: Any, name: str, ours: Callable) -> Callable:

@@ -125,6 +125,8 @@ class TeachingSession:
         self.corpus = corpus
         self._journal = journal
         self._over = False
+        #: Events of the conversation that were there before it was taught.
+        self._before = 0
         self.policy  # noqa: B018, says now that there is none
 
     @property
@@ -152,17 +154,24 @@ class TeachingSession:
             return
         events = [event.as_dict() for event in (await self.tracker()).events]
         if self._journal is None:
-            if not any(event["event"] == UserUttered.type_name for event in events):
+            new = events[self._before :]
+            if not any(event["event"] == UserUttered.type_name for event in new):
                 return
             self._journal = self.corpus.start(self.conversation)
-        self._journal.append(events[len(self._journal.events) :])
+        self._journal.append(events[self._before + len(self._journal.events) :])
+
+    async def begin(self) -> None:
+        """Begins after what the conversation has already, in a tracker store that kept it."""
+        self._before = len((await self.tracker()).events)
 
     async def resume(self) -> None:
         """Brings the conversation to where its journal ends."""
         assert self._journal is not None
         async with self.agent.lock_store.lock(self.conversation):
             tracker = await self.tracker()
-            missing = self._journal.events[len(tracker.events) :]
+            if self._journal.conversation != self.conversation:
+                self._before = len(tracker.events)
+            missing = self._journal.events[len(tracker.events) - self._before :]
             # As if it were now: Rasa begins a new session when the last message is an hour old.
             later = time.time() - missing[-1]["timestamp"] if missing else 0.0
             for record in missing:

@@ -19,9 +19,8 @@ from sanic import Blueprint, response
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from rasa_hybrid.components.importer import TaughtDataImporter
 from rasa_hybrid.components.teaching import TeachingError, TeachingSession, chat
-from rasa_hybrid.corpora.taught import Journal, TaughtCorpus, TaughtCorpusError
+from rasa_hybrid.corpora.taught import DEFAULT_DIRECTORY, Journal, TaughtCorpus, TaughtCorpusError
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ def mount(blueprint: Blueprint, token: str, directory: Optional[Path] = None) ->
         token: that teachers have to know.
         directory: of the taught corpus; None: `data_taught` where Rasa runs.
     """
-    TeachingPage(token, TaughtCorpus(directory or TaughtDataImporter.directory)).route(blueprint)
+    TeachingPage(token, TaughtCorpus(directory or Path(DEFAULT_DIRECTORY))).route(blueprint)
 
 
 class TeachingPage:

@@ -7,6 +7,7 @@ what stands follows from reading it again. A killed process loses at most the qu
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ try:
 except ImportError:  # Windows: two teachers there have to use two folders
     fcntl = None  # type: ignore[assignment]
 
+logger = logging.getLogger(__name__)
+
+#: Folder of the corpus, beside `config.yml`.
+DEFAULT_DIRECTORY = "data_taught"
 #: Folder of the journals, inside of the corpus.
 UNFINISHED = "unfinished"
 #: File of what the agent would have done, and what the teacher said.
@@ -32,6 +37,10 @@ Record = Dict[str, Any]
 
 class TaughtCorpusError(Exception):
     """A file of the taught corpus can't be used; the message names it."""
+
+
+class JournalInUseError(TaughtCorpusError):
+    """Somebody teaches this dialogue now."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class Journal:
         try:
             fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise TaughtCorpusError(f"{self.path} is open in another process.") from error
+            raise JournalInUseError(f"{self.path} is open in another process.") from error
 
 
 class TaughtCorpus:
@@ -134,7 +143,10 @@ class TaughtCorpus:
         for path in sorted((self.directory / UNFINISHED).glob("*.jsonl")):
             try:
                 Journal(path).close()
-            except TaughtCorpusError:
+            except JournalInUseError:
+                continue
+            except TaughtCorpusError as error:
+                logger.warning(f"A dialogue can't be taken up again: {error}")
                 continue
             free.append(path)
         return free

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import yaml
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.importers.importer import TrainingDataImporter
 
+from rasa_hybrid.components import rasa_internals
 from rasa_hybrid.components.conversion import TAUGHT_SOURCE
 from tests.components.running import TABLES, read_config, write_config
 
@@ -133,6 +136,28 @@ def test_a_dialogue_that_names_what_the_domain_has_not_is_left_out(project, old,
     file.write_text(file.read_text().replace(old, new))
     with pytest.warns(UserWarning, match=f"is left out: the domain has no {what}"):
         assert names(load(project)) == sorted(OWN)
+
+
+def test_what_was_taught_changes_the_fingerprint_of_the_training_data(project):
+    before = load(project).get_stories().fingerprint()
+    assert load(project).get_stories().fingerprint() == before
+    file = teach(project)
+    taught = load(project).get_stories().fingerprint()
+    assert taught != before
+    file.write_text(file.read_text().replace("dontcare", "thai"))
+    assert load(project).get_stories().fingerprint() not in (before, taught)
+
+
+def test_on_another_rasa_interactive_is_left_alone_with_one_warning(monkeypatch, caplog):
+    changed = types.ModuleType("rasa.core.training.interactive")
+    changed.send_event = original = lambda endpoint, conversation, event: None
+    monkeypatch.setitem(sys.modules, changed.__name__, changed)
+    for _ in range(2):
+        rasa_internals.install_teaching()
+    assert changed.send_event is original
+    [record] = caplog.records
+    assert "it works as in stock Rasa, without questions about the goal" in record.getMessage()
+    assert "_validate_nlu" in record.getMessage()
 
 
 def test_a_folder_that_is_none_is_an_error(project):

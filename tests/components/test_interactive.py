@@ -140,9 +140,9 @@ def lesson(project: Path) -> Any:
         teacher.answer("Your input", "hello" + ENTER)
         teacher.answer("Is this what the user wants", "y")
         teacher.answer("run 'utter_greet'", "y")
-        teacher.answer("run 'action_listen'", "y")
-        teacher.answer("Your input", CTRL_C)
+        teacher.answer("run 'action_listen'", CTRL_C)
         teacher.answer("Do you want to stop", 4 * DOWN + ENTER)  # export and quit
+        teacher.answer("Is the bot's turn over", "y")
         for question in ("Export stories", "Export NLU", "Export domain"):
             teacher.answer(question, ENTER)
         teacher.wait()

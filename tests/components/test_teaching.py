@@ -74,6 +74,10 @@ def steps(lesson: Lesson) -> Any:
     return list(story.steps)
 
 
+def test_intents_are_needed_where_a_rule_names_one(lesson):
+    assert lesson.policy.needs_intents is True
+
+
 def test_nothing_runs_before_the_teacher_says_so(lesson):
     lesson.hear("i want thai food")
     assert not lesson.is_listening()
@@ -297,6 +301,25 @@ def test_the_corpus_gets_the_story_and_what_was_corrected(lesson, corpus):
     assert (action["would_have"], action["taught"]) == ("utter_ask_date", "utter_no_match")
     assert (rating["kind"], rating["rating"]) == ("rating", 4)
     assert corpus.unfinished() == []
+
+
+def test_what_a_conversation_had_before_it_was_taught_is_no_part_of_the_story(agent, corpus):
+    earlier = Lesson(agent, corpus)
+    earlier.say("i want thai food")
+    earlier.close()
+    later = TeachingSession(agent, earlier.session.conversation, corpus)
+    lesson = Lesson.__new__(Lesson)
+    lesson.session = later
+    run(later.begin())
+    lesson.say("on friday")
+    path = lesson.finish()
+    assert "on [friday](date)" in path.read_text()
+    assert "thai" not in path.read_text().replace("cuisine", "")
+    [unfinished] = corpus.unfinished()
+    again = Lesson(agent, corpus, Journal(unfinished))
+    again.resume()
+    assert again.is_listening()
+    assert again.finish().read_text().count("user:") == 1
 
 
 def test_every_step_is_on_disk_and_a_broken_off_dialogue_goes_on_where_it_was(

@@ -65,10 +65,14 @@ def test_half_a_line_of_a_killed_process_is_dropped(corpus):
     assert Journal(journal.path).events == [{"event": "user"}, {"event": "action"}]
 
 
-def test_a_file_that_is_no_journal_is_named(tmp_path):
+def test_a_file_that_is_no_journal_is_named(tmp_path, caplog):
     (tmp_path / "other.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(TaughtCorpusError, match=r"other.jsonl, line 1: this is no journal"):
         Journal(tmp_path / "other.jsonl")
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "broken.jsonl").write_text('{"a": 1}\n')
+    assert TaughtCorpus(tmp_path).unfinished() == []
+    assert "broken.jsonl, line 1" in caplog.text
     (tmp_path / "other.jsonl").write_text('{"journal": 1, "conversation": "", "started": ""}\nx\n')
     with pytest.raises(TaughtCorpusError, match=r"other.jsonl, line 2"):
         Journal(tmp_path / "other.jsonl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any, Dict, List, Optional
 
@@ -247,4 +248,117 @@ def forget(store: str, sender: str, as_json: bool) -> None:
         click.echo(", ".join(f"{count} {name}" for name, count in deleted.items()) + " deleted.")
 
 
-COMMANDS = (learn, rollback, serve_models, forget)
+@click.command("report")
+@_store
+@click.option(
+    "--model",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Archive whose return is estimated from the conversations of the others.",
+)
+@click.option("--png", type=click.Path(dir_okay=False), help="File for the picture.")
+@click.option("--html", "page_file", type=click.Path(dir_okay=False), help="File for the page.")
+@_json
+def report_command(
+    store: str, model: Optional[str], png: Optional[str], page_file: Optional[str], as_json: bool
+) -> None:
+    """Success, rating and turns of real conversations, by model and by day."""
+    from pathlib import Path
+
+    from rasa_hybrid.feedback import report as reports
+    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
+    from rasa_hybrid.model.acting import ActingModel
+    from rasa_hybrid.model.checkpoint import load_archive
+
+    try:
+        scored = None
+        if model is not None:
+            encoder, weights, _ = load_archive(model)
+            scored = ActingModel(encoder, weights)
+        opened = EpisodeStore(store)
+        figures = reports.report(opened, scored)
+        opened.close()
+        if png:
+            Path(png).write_bytes(reports.picture(figures))
+        if page_file:
+            Path(page_file).write_text(reports.page(figures), encoding="utf-8")
+    except (StoreError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", *(title for _, title in reports.COLUMNS))
+    table.add_row("all", *reports.cells(figures["all"]))
+    for groups in (figures["models"], figures["days"]):
+        table.add_section()
+        for name, group in groups.items():
+            table.add_row(name[:20], *reports.cells(group))
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(table)
+    if "off_policy" in figures:
+        for name, value in {**figures["off_policy"], **figures["agreement"]}.items():
+            click.echo(f"  {name.replace('_', ' '):28} {reports.shown(value)}")
+
+
+@click.command()
+@_store
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Archive whose domain and slots the conversations are read by.",
+)
+@click.option(
+    "--broker",
+    required=True,
+    help="URL of a SQL event broker's database, path of a file event broker's file, or - for JSON lines.",
+)
+@click.option(
+    "--credentials",
+    type=click.Path(exists=True, dir_okay=False),
+    help="credentials.yml, whose channel tells what rates a conversation. [default: its defaults]",
+)
+@click.option(
+    "--interval",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Seconds between two looks at the broker.",
+)
+@click.option("--once", is_flag=True, help="Read what there is, and end.")
+def collect(
+    store: str,
+    model: str,
+    broker: str,
+    credentials: Optional[str],
+    interval: float,
+    once: bool,
+) -> None:
+    """Make episodes of the events that a broker of Rasa has."""
+    from rasa.shared.exceptions import RasaException
+
+    from rasa_hybrid.components.channel_configuration import check_channel
+    from rasa_hybrid.components.collector import Collector, read_channel_configuration
+    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
+
+    try:
+        configuration = (
+            read_channel_configuration(credentials) if credentials else check_channel({})
+        )
+        collector = Collector(EpisodeStore(store), model, broker, configuration)
+        while True:
+            count = collector.step()
+            if count:
+                click.echo(f"{count} episodes stored.", err=True)
+            if once or broker == "-":
+                return
+            time.sleep(interval)
+    except KeyboardInterrupt:
+        return
+    except (RasaException, StoreError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+
+
+COMMANDS = (collect, learn, rollback, serve_models, forget, report_command)

@@ -16,7 +16,18 @@ import time
 import uuid
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 from urllib.parse import unquote
 
 from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, UserMessage
@@ -25,6 +36,7 @@ from rasa.shared.exceptions import InvalidConfigException
 from sanic import Blueprint, response
 from sanic.request import Request
 from sanic.response import HTTPResponse
+from sqlalchemy.exc import SQLAlchemyError
 
 from rasa_hybrid.components import activity
 from rasa_hybrid.components.channel_configuration import (
@@ -38,6 +50,7 @@ from rasa_hybrid.feedback.metrics import Metrics
 from rasa_hybrid.feedback.store import (
     EpisodeStore,
     FeedbackConflictError,
+    Given,
     Outcome,
     Receipt,
     TooMuchFeedbackError,
@@ -53,6 +66,8 @@ TOKEN_HEADER, EPISODE_HEADER = "X-Conversation-Token", "X-Episode"
 _REMEMBERED = 10_000
 #: Seconds of which requests are counted.
 _MINUTE = 60.0
+#: Feedback of one commit.
+_AT_ONCE = 100
 #: Seconds after which feedback whose conversation is not in the tracker store is given up.
 _GIVE_UP = 86_400.0
 _FEEDBACK_KEYS = {
@@ -119,6 +134,8 @@ class FeedbackChannel(InputChannel):
         self._writer: Optional[ThreadPoolExecutor] = None
         self._readers: Optional[ThreadPoolExecutor] = None
         self._task: Optional[asyncio.Task] = None
+        self._given: List[Tuple[Given, asyncio.Future]] = []
+        self._committing: Optional[asyncio.Task] = None
         self._requests: OrderedDict[str, List[float]] = OrderedDict()
 
     def blueprint(self, on_new_message: Callable[[UserMessage], Awaitable[Any]]) -> Blueprint:
@@ -131,7 +148,7 @@ class FeedbackChannel(InputChannel):
         async def close_store(app: Any, loop: Any) -> None:
             await self._close()
 
-        blueprint.listener("after_server_start")(open_store)
+        blueprint.listener("before_server_start")(open_store)
         blueprint.listener("before_server_stop")(close_store)
         self._route(blueprint, "/webhook", "POST", functools.partial(self._chat, on_new_message))
         self._route(blueprint, "/feedback", "POST", self._give)
@@ -252,8 +269,7 @@ class FeedbackChannel(InputChannel):
                 ("episode", 64),
             )
         )
-        give = functools.partial(
-            self.store.give,
+        given = Given(
             sender,
             outcome,
             comment or None,
@@ -262,17 +278,42 @@ class FeedbackChannel(InputChannel):
             most_a_day=self.configuration.feedback_per_day,
         )
         try:
-            receipt = await self._write(give)
+            receipt = await self._commit(given)
         except UnknownConversationError:
             # Conversations on other channels are known to the tracker store before they are to ours.
             if episode is not None or await self._episode(request, sender) is None:
                 raise
-            receipt = await self._write(give)
+            receipt = await self._commit(given)
         if receipt.duplicate:
             self._metrics.duplicates.inc()
         else:
             self._metrics.feedback.inc()
         return response.json(_receipt(receipt), status=200 if receipt.duplicate else 201)
+
+    async def _commit(self, given: Given) -> Receipt:
+        """Stores feedback; what comes while a commit is under way is committed together."""
+        self.store  # noqa: B018 - answers 503 while there is none
+        answer: asyncio.Future = asyncio.get_running_loop().create_future()
+        self._given.append((given, answer))
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.get_running_loop().create_task(self._commit_all())
+        return await answer
+
+    async def _commit_all(self) -> None:
+        while self._given:
+            batch, self._given = self._given[:_AT_ONCE], self._given[_AT_ONCE:]
+            try:
+                answers = await self._write(self.store.give_all, [given for given, _ in batch])
+            except Exception as error:
+                logger.exception("Feedback could not be stored.")
+                answers = [error] * len(batch)
+            for (_, answer), found in zip(batch, answers):
+                if answer.done():  # the client has gone
+                    continue
+                if isinstance(found, Exception):
+                    answer.set_exception(found)
+                else:
+                    answer.set_result(found)
 
     async def _receipt(self, request: Request, id: str) -> HTTPResponse:
         client = await self._client(request)
@@ -417,7 +458,7 @@ class FeedbackChannel(InputChannel):
     def _open(self, app: Any) -> None:
         self._store = EpisodeStore(self.configuration.store)
         activity.explore(self.configuration.exploration)
-        self._writer = ThreadPoolExecutor(1, "hybrid_writer")
+        self._writer = ThreadPoolExecutor(2, "hybrid_writer")
         self._readers = ThreadPoolExecutor(2, "hybrid_reader")
         self._task = asyncio.get_running_loop().create_task(self._look_after(app))
 
@@ -527,6 +568,8 @@ class FeedbackChannel(InputChannel):
                 answered = _refusal(409, "conflict", str(error))
             except TooMuchFeedbackError as error:
                 answered = _refusal(429, "too_much_feedback", str(error))
+            except SQLAlchemyError:
+                answered = _refusal(503, "no_store", "The store does not answer.")
             self._metrics.request(name, answered.status, time.perf_counter() - started)
             return answered
 

@@ -70,6 +70,8 @@ _OWN_DEFAULTS: Dict[str, Any] = {
     "never_explored": [],
     # Only watch: other policies act, and episodes tell what this model would have done.
     "shadow": False,
+    # Archive whose weights training starts from, wherever they still fit; None: from new ones.
+    "warm_start": None,
     # The model and its training: `default`, or `liu2018`, the paper's model to the letter.
     "preset": "default",
 }
@@ -118,6 +120,7 @@ class PolicyConfiguration:
     exploration_floor: float
     never_explored: Tuple[str, ...]
     shadow: bool
+    warm_start: Optional[str]
 
 
 def check_configuration(
@@ -203,6 +206,8 @@ def check_configuration(
             _refuse(key, own[key], f"a number from {least:g} to {most:g}")
     if not _texts(own["never_explored"]):
         _refuse("never_explored", own["never_explored"], "a list of actions")
+    if own["warm_start"] is not None and not isinstance(own["warm_start"], str):
+        _refuse("warm_start", own["warm_start"], "the path of a model archive")
     if not isinstance(own["shadow"], bool):
         _refuse("shadow", own["shadow"], "true or false")
     if not isinstance(own[POLICY_PRIORITY], int) or isinstance(own[POLICY_PRIORITY], bool):
@@ -229,6 +234,7 @@ def check_configuration(
         exploration_floor=float(own["exploration_floor"]),
         never_explored=tuple(own["never_explored"]),
         shadow=own["shadow"],
+        warm_start=own["warm_start"],
     )
 
 

@@ -224,7 +224,8 @@ def _step(event: ActionExecuted) -> Step:
     if hybrid.get("source") == TEACHER:
         return Step(Decision(name), TEACHER, hybrid.get("action"), belief)
     if hybrid.get("action") != name:
-        return Step(Decision(name), event.policy, None, belief)
+        shadow = (hybrid.get("shadow") or {}).get("action")
+        return Step(Decision(name), event.policy, shadow, belief)
     decision = Decision(name, float(hybrid["propensity"]), bool(hybrid.get("sampled")))
     return Step(decision, "hybrid", hybrid.get("greedy", name), belief)
 

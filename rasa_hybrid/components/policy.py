@@ -15,6 +15,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, 
 from weakref import WeakValueDictionary
 
 import numpy as np
+import rasa.shared.utils.cli
 from rasa.core.policies.policy import Policy, PolicyPrediction
 from rasa.core.policies.rule_policy import RulePolicy
 from rasa.engine.graph import ExecutionContext
@@ -94,6 +95,7 @@ from rasa_hybrid.model.exploration import exploring_policy
 from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
 from rasa_hybrid.model.preparation import prepare, unsaid_values
 from rasa_hybrid.model.settings import SettingsError
+from rasa_hybrid.model.warm_start import warm_start
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +145,7 @@ class HybridPolicy(Policy):
             return digest.hexdigest()
         make_missing(configuration.corpus)
         paths = [file.path for file in configuration.corpus]
-        for path in (*paths, configuration.settings.embeddings):
+        for path in (*paths, configuration.settings.embeddings, configuration.warm_start):
             if path is not None:
                 digest.update(Path(path).read_bytes() if Path(path).is_file() else b"missing")
         if configuration.knowledge_base is not None:
@@ -261,6 +263,8 @@ class HybridPolicy(Policy):
             weights = with_vectors(
                 initial_weights(shapes, settings.seed), encoder.vocabulary, vectors
             )
+            if configuration.warm_start is not None:
+                weights = self._warm_start(encoder, weights, configuration.warm_start)
         trainer = SupervisedTrainer(encoder, weights)
         with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as progress:
             epochs = trainer.fit(dialogues, utterances, progress)
@@ -401,6 +405,19 @@ class HybridPolicy(Policy):
             others_metadata={**self._known(state), "shadow": decision},
             before=lambda action: ({}, []),
         )
+
+    def _warm_start(
+        self, encoder: Encoder, weights: Mapping[str, np.ndarray], path: str
+    ) -> Dict[str, np.ndarray]:
+        """The weights of an earlier model wherever they fit; says what was taken over."""
+        try:
+            earlier, known, _ = checkpoint.load_archive(path, splitter_of(self._execution_context))
+        except checkpoint.CheckpointError as error:
+            raise InvalidConfigException(f"HybridPolicy: warm_start: {error}") from error
+        started = warm_start(encoder, weights, earlier, known)
+        for line in started.taken:
+            rasa.shared.utils.cli.print_info(f"HybridPolicy starts from {path}: {line}")
+        return started.weights
 
     def _exploration(self) -> Optional[Exploration]:
         """How to explore: as the channel says, else as the configuration says; None: not at all."""

@@ -24,7 +24,7 @@ import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import sqlalchemy as sa
 
@@ -106,6 +106,20 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Given:
+    """Feedback on its way into the store; see `EpisodeStore.give`."""
+
+    sender: str
+    outcome: Outcome
+    comment: Optional[str] = None
+    id: Optional[str] = None
+    episode: Optional[str] = None
+    source: str = "feedback"
+    most_a_day: Optional[int] = None
+    now: Optional[float] = None
+
+
+@dataclass(frozen=True)
 class Step:
     """A decision as it is stored: what `Decision` says, who took it, and what our model thought.
 
@@ -164,6 +178,51 @@ def episode_id(sender: str, begun: float) -> str:
         begun: timestamp of the session's first event.
     """
     return hashlib.sha256(f"{sender}\n{begun!r}".encode()).hexdigest()[:32]
+
+
+# The statements of the path that users wait for, built once.
+_OUTLINE = (episodes.c.id, episodes.c.status, episodes.c.settled, episodes.c.turns)
+_KNOWN = sa.select(feedback).where(feedback.c.id == sa.bindparam("one"))
+_GIVEN_LATELY = sa.select(sa.func.count(feedback.c.id)).where(
+    feedback.c.sender == sa.bindparam("who"), feedback.c.received > sa.bindparam("since")
+)
+_LATEST = (
+    sa.select(*_OUTLINE)
+    .where(episodes.c.sender == sa.bindparam("who"))
+    .order_by(episodes.c.begun.desc())
+    .limit(1)
+    .with_for_update()
+)
+_NAMED = (
+    sa.select(*_OUTLINE)
+    .where(episodes.c.sender == sa.bindparam("who"), episodes.c.id == sa.bindparam("one"))
+    .with_for_update()
+)
+_INSERT = sa.text(
+    "INSERT INTO hybrid_feedback (id, episode, sender, success, reward, rating, comment, received, status) VALUES "
+    "(:id, :episode, :sender, :success, :reward, :rating, :comment, :received, 'accepted') ON CONFLICT DO NOTHING"
+)
+_SUPERSEDE = (
+    sa.update(feedback)
+    .where(
+        feedback.c.episode == sa.bindparam("about"),
+        feedback.c.id != sa.bindparam("this"),
+        feedback.c.status == "accepted",
+    )
+    .values(status="superseded")
+)
+_SETTLE = (
+    sa.update(episodes)
+    .where(episodes.c.id == sa.bindparam("one"))
+    .values(
+        status=sa.bindparam("new_status"),
+        settled=sa.bindparam("at"),
+        source=sa.bindparam("who_told"),
+        success=sa.bindparam("new_success"),
+        reward=sa.bindparam("new_reward"),
+        rating=sa.bindparam("new_rating"),
+    )
+)
 
 
 class EpisodeStore:
@@ -286,70 +345,81 @@ class EpisodeStore:
             FeedbackConflictError: if the id stands for other feedback, or the episode has been learnt from.
             TooMuchFeedbackError: if the sender has given `most_a_day` already.
         """
-        now = time.time() if now is None else now
-        id = id or uuid.uuid4().hex
+        given = Given(sender, outcome, comment, id, episode, source, most_a_day, now)
+        [receipt] = self.give_all([given])
+        if isinstance(receipt, Exception):
+            raise receipt
+        return receipt
+
+    def give_all(self, given: Sequence[Given]) -> List[Union[Receipt, Exception]]:
+        """What `give` does, for several at once in one transaction: a commit takes as long for many as for one.
+
+        Returns:
+            For each the receipt, or the error that `give` would raise; an error of one does not touch the others.
+        """
+        answers: List[Union[Receipt, Exception]] = []
         with self.writing() as connection:
-            known = connection.execute(sa.select(feedback).where(feedback.c.id == id)).first()
-            if known is not None:
-                return self._again(known, sender, outcome, comment, episode)
-            if most_a_day is not None:
-                given = connection.execute(
-                    sa.select(sa.func.count()).where(
-                        feedback.c.sender == sender, feedback.c.received > now - _DAY
-                    )
-                ).scalar_one()
-                if given >= most_a_day:
-                    raise TooMuchFeedbackError(
-                        f"this sender has given feedback {given} times within 24 hours; {most_a_day} are allowed"
-                    )
-            about = sa.select(episodes).where(episodes.c.sender == sender).with_for_update()
-            if episode is not None:
-                about = about.where(episodes.c.id == episode)
-            row = connection.execute(about.order_by(episodes.c.begun.desc()).limit(1)).first()
-            if row is None:
-                raise UnknownConversationError(
-                    "there is no such conversation"
-                    if episode is None
-                    else f"there is no episode {episode!r} of this conversation"
+            for one in given:
+                try:
+                    answers.append(self._give(connection, one))
+                except (
+                    UnknownConversationError,
+                    FeedbackConflictError,
+                    TooMuchFeedbackError,
+                ) as error:  # each is raised before anything is written
+                    answers.append(error)
+        return answers
+
+    def _give(self, connection: sa.engine.Connection, given: Given) -> Receipt:
+        now = time.time() if given.now is None else given.now
+        id = given.id or uuid.uuid4().hex
+        sender, outcome, episode = given.sender, given.outcome, given.episode
+        known = connection.execute(_KNOWN, {"one": id}).first() if given.id else None
+        if known is not None:
+            return self._again(known, sender, outcome, given.comment, episode)
+        if given.most_a_day is not None:
+            lately = {"who": sender, "since": now - _DAY}
+            count = connection.execute(_GIVEN_LATELY, lately).scalar_one()
+            if count >= given.most_a_day:
+                raise TooMuchFeedbackError(
+                    f"this sender has given feedback {count} times within 24 hours; {given.most_a_day} are allowed"
                 )
-            if row.status not in UNDECIDED:
-                raise FeedbackConflictError(
-                    f"the episode {row.id!r} is {row.status}: it has been learnt from already"
-                )
-            if not _inserted(
-                connection,
-                feedback,
-                id=id,
-                episode=row.id,
-                sender=sender,
-                comment=comment,
-                received=now,
-                status="accepted",
-                **_columns(outcome),
-            ):
-                # Another request with this id was faster.
-                known = connection.execute(sa.select(feedback).where(feedback.c.id == id)).one()
-                return self._again(known, sender, outcome, comment, episode)
-            connection.execute(
-                sa.update(feedback)
-                .where(
-                    feedback.c.episode == row.id,
-                    feedback.c.id != id,
-                    feedback.c.status == "accepted",
-                )
-                .values(status="superseded")
+        row = connection.execute(
+            _LATEST if episode is None else _NAMED,
+            {"who": sender} if episode is None else {"who": sender, "one": episode},
+        ).first()
+        if row is None:
+            raise UnknownConversationError(
+                "there is no such conversation"
+                if episode is None
+                else f"there is no episode {episode!r} of this conversation"
             )
-            connection.execute(
-                sa.update(episodes)
-                .where(episodes.c.id == row.id)
-                .values(
-                    status=OPEN if row.dialogue is None else NEW,
-                    settled=now,
-                    source=source,
-                    **_columns(outcome),
-                )
+        if row.status not in UNDECIDED:
+            raise FeedbackConflictError(
+                f"the episode {row.id!r} is {row.status}: it has been learnt from already"
             )
-        return Receipt(id, row.id, sender, outcome, comment, now, "accepted")
+        said = _columns(outcome)
+        inserted = connection.execute(
+            _INSERT,
+            {
+                "id": id,
+                "episode": row.id,
+                "sender": sender,
+                "comment": given.comment,
+                "received": now,
+                **said,
+            },
+        )
+        if not inserted.rowcount:
+            # Another request with this id was faster.
+            known = connection.execute(_KNOWN, {"one": id}).one()
+            return self._again(known, sender, outcome, given.comment, episode)
+        if row.settled is not None:
+            connection.execute(_SUPERSEDE, {"about": row.id, "this": id})
+        status = OPEN if row.turns is None else NEW
+        told = {"new_status": status, "at": now, "who_told": given.source}
+        connection.execute(_SETTLE, {"one": row.id, **told, **{f"new_{k}": said[k] for k in said}})
+        return Receipt(id, row.id, sender, outcome, given.comment, now, "accepted")
 
     def receipt(self, id: str) -> Receipt:
         """A stored feedback.

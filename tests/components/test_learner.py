@@ -391,3 +391,42 @@ def test_learner_killed_at_random_learns_every_episode_once(
     promoted = [m for m in Ledger(store).lineage() if m.status == "promoted"]
     assert sum(m.figures["episodes"] for m in promoted) == 24
     shutil.rmtree(out)
+
+
+# --- does it pay --------------------------------------------------------------------------------------
+
+
+def test_report_counts_by_model_and_day_and_estimates_a_candidate(
+    conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path
+) -> None:
+    from click.testing import CliRunner
+
+    from rasa_hybrid.cli import main
+
+    fill(store, conversations, sampled=True)
+    sender = next(e.sender for e in store.episodes())
+    store.give(sender, Outcome(rating=2))
+    base = ["report", "--store", str(store.engine.url)]
+    files = ["--png", str(tmp_path / "r.png"), "--html", str(tmp_path / "r.html")]
+    done = CliRunner().invoke(main, [*base, "--model", str(archive), "--json", *files])
+    assert done.exit_code == 0, done.output
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["states"]["new"] == 8
+    whole = figures["all"]
+    assert (whole["episodes"], whole["success_rate"], whole["rating"]) == (8, 3 / 8, 2.0)
+    turns = [len(e.recorded.dialogue.turns) for e in store.episodes() if e.recorded]
+    assert whole["turns"] == pytest.approx(sum(turns) / 8)
+    # 15 for each of three successes, a quarter of it for the rating, 0 for the others, -1 a turn.
+    assert whole["reward"] == pytest.approx((3 * 15 + 15 / 4 - sum(turns)) / 8)
+    assert list(figures["models"]) == [archives.read_id(archive)]
+    assert len(figures["days"]) in (1, 2)
+    # The conversations were led by a hotter policy of the same model, so their weights are not 1.
+    estimate = figures["off_policy"]
+    assert estimate["episodes"] == 8 and 0 < estimate["effective"] < 8
+    assert estimate["logged"] == pytest.approx(whole["reward"])
+    assert estimate["ips_interval"][0] <= estimate["ips"] <= estimate["ips_interval"][1]
+    assert 0 < figures["agreement"]["rate"] <= 1
+    assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+    assert "By model" in (tmp_path / "r.html").read_text()
+    table = CliRunner().invoke(main, base)
+    assert "0.375" in table.stdout

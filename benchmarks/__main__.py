@@ -19,6 +19,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import tracking
+
 PROJECT = Path(__file__).parents[1] / "examples" / "movie_booking"
 
 
@@ -28,7 +30,7 @@ PROJECT = Path(__file__).parents[1] / "examples" / "movie_booking"
 @click.option("--repetitions", default=3, show_default=True, help="Of which the median counts.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def main(project: str, dialogues: int, repetitions: int, as_json: bool) -> None:
-    """Speed of simulation, supervised training and acting, at the sizes of the paper."""
+    """Speed of simulation, supervised training, acting and belief tracking."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     figures = measure(project, dialogues, repetitions)
     result = {"machine": machine(), "dialogues": dialogues, **figures}
@@ -88,6 +90,7 @@ def measure(project: str, dialogues: int, repetitions: int) -> Dict[str, float]:
                 model.close([conversation], [turn])
         figures[f"{preset}_turn_p50_ms"] = 1000 * statistics.median(turns)
         figures[f"{preset}_turn_p95_ms"] = 1000 * sorted(turns)[int(0.95 * len(turns))]
+    figures.update(tracking.measure())
     figures["peak_memory_MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return figures
 

@@ -384,7 +384,7 @@ def track(
 ) -> None:
     """Train belief trackers on a public corpus and score them."""
     from rasa_hybrid.corpora.catalogue import read_catalogue
-    from rasa_hybrid.evaluation import track as experiment
+    from rasa_hybrid.learning import tracking_experiment as experiment
     from rasa_hybrid.learning.tracking import TrackingPlan, tracking_settings
 
     try:

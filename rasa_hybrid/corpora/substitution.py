@@ -33,6 +33,8 @@ _KNOWN_REPLACED = 0.5
 _FRAMED, _NEW_WORDS = 0.5, 0.6
 _FRAME = frozenset("a an the of in on at and or with by from my your".split())
 _END = "$"
+#: Words that were said at most so often outside of values may be words of made-up values.
+_RARE = 2
 
 
 def open_ended(
@@ -86,13 +88,14 @@ class ValueSubstitution:
         self._catalogue = {
             slot: list(values) for slot, values in (catalogue or {}).items() if values
         }
-        words: Counter = Counter()
+        inside = {word for values in self._known.values() for v in values for word in v.split()}
+        outside: Counter = Counter()
         for dialogue in dialogues:
             for turn in dialogue.turns:
                 if turn.user is not None:
-                    words.update(normalise(turn.user.text, language).split())
-        for values in self._known.values():
-            words.update(word for value in values for word in value.split())
+                    outside.update(_around(turn.user, language))
+        # What people say around values is no part of them: "please" after a film is not its last word.
+        words = inside | {word for word, count in outside.items() if count <= _RARE}
         self._words = sorted(word for word in words if word.isalpha()) or ["x"]
         self._letters = _following(self._words)
 
@@ -192,6 +195,16 @@ class ValueSubstitution:
 
     def _normal(self, value: str) -> str:
         return normalise(value, self._language)
+
+
+def _around(user: Utterance, language: str) -> List[str]:
+    """The words of an utterance that are outside of its entities."""
+    text, reached = "", 0
+    for entity in sorted(user.entities, key=lambda e: e.start):
+        if entity.start >= reached:
+            text += user.text[reached : entity.start] + " "
+            reached = entity.end
+    return normalise(text + user.text[reached:], language).split()
 
 
 def _following(words: Iterable[str]) -> Mapping[str, Sequence[str]]:

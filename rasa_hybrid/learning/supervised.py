@@ -31,12 +31,16 @@ from rasa_hybrid.model.encoding import (
     EncodedTurn,
     EncodedUtterance,
     Encoder,
+    Span,
 )
 from rasa_hybrid.model.network import EPSILON, JointModel, Outputs, as_tensors
 from rasa_hybrid.model.parameters import sizes_of
 from rasa_hybrid.model.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+#: Utterances that are tagged at once.
+_TAGGED_TOGETHER = 256
 
 #: Called after every epoch with its figures.
 Progress = Callable[["EpochResult"], None]
@@ -155,9 +159,11 @@ class SupervisedTrainer:
         results: List[EpochResult] = []
         best: Tuple[float, Dict[str, np.ndarray]] = (np.inf, {})
         since = 0
-        for epoch in range(1, self.epochs(len(encoded), len(examples)) + 1):
-            made = self._encoded(fresh(epoch), epoch) if fresh else []
-            result = self._epoch(epoch, encoded + made, examples, rng)
+        made = fresh(1) if fresh else []
+        epochs = self.epochs(len(encoded) + len(made), len(examples))
+        for epoch in range(1, epochs + 1):
+            made = fresh(epoch) if fresh and epoch > 1 else made
+            result = self._epoch(epoch, encoded + self._encoded(made, epoch), examples, rng)
             if held_out:
                 result = replace(result, validation_loss=self._validation_loss(held_out))
             results.append(result)
@@ -180,13 +186,17 @@ class SupervisedTrainer:
         if epoch == 1 or "open" not in kinds:
             return self.encoder.dialogues(dialogues)
         tagger = ActingModel(self.encoder, self.model.weights())
-        encoded = []
-        for start in range(0, len(dialogues), self.settings.batch_size):
-            group = dialogues[start : start + self.settings.batch_size]
-            spans = iter(tagger.open_spans([turn.user for d in group for turn in d.turns]))
-            found = [[next(spans) for _ in dialogue.turns] for dialogue in group]
-            encoded += self.encoder.dialogues(group, found)
-        return encoded
+        said = {t.user.text: t.user for d in dialogues for t in d.turns if t.user is not None}
+        texts = sorted(said, key=len)  # of similar length together, so that little is padded
+        spans: Dict[str, List[Span]] = {}
+        for start in range(0, len(texts), _TAGGED_TOGETHER):
+            group = texts[start : start + _TAGGED_TOGETHER]
+            spans.update(zip(group, tagger.open_spans([said[text] for text in group])))
+        found = [
+            [spans[turn.user.text] if turn.user is not None else [] for turn in dialogue.turns]
+            for dialogue in dialogues
+        ]
+        return self.encoder.dialogues(dialogues, found)
 
     def weights(self) -> Dict[str, np.ndarray]:
         """The parameters that training would end with now: their running average, if `weight_averaging` asks for it."""

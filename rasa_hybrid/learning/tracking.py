@@ -2,7 +2,7 @@
 
 The model sees every training dialogue several times: as it was recorded, as a recogniser would have misheard it
 (`corpora.noise`), and about values nobody has heard of (`corpora.substitution`). The development dialogues decide
-which epoch's weights are kept, and how sharp the probabilities may be.
+which epoch's weights are kept, and how sharp the probabilities may be (`calibration`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from rasa_hybrid.corpora.noise import RecogniserNoise
 from rasa_hybrid.corpora.substitution import ValueSubstitution, open_ended
 from rasa_hybrid.corpora.synonyms import find_synonyms
 from rasa_hybrid.dialogue import DONTCARE, NONE, Belief, Dialogue, Turn, Utterance, normalise
+from rasa_hybrid.learning.calibration import fit_temperatures
 from rasa_hybrid.learning.supervised import EpochResult, SupervisedTrainer
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.candidates import SlotValues
 from rasa_hybrid.model.encoding import Encoder
+from rasa_hybrid.model.parameters import TEMPERATURE
 from rasa_hybrid.model.preparation import prepare
 from rasa_hybrid.model.settings import Settings
 
@@ -35,7 +37,10 @@ TRACKING: Dict[str, Any] = {
     "mark_dropout": 0.5,
     "entity_loss_weight": 5.0,
     "epochs": 6,
-    "least_steps": 600,
+    "least_steps": 1200,
+    "embedding_size": 128,
+    "utterance_lstm_size": 100,
+    "dialogue_lstm_size": 128,
     "weight_averaging": 0.99,
 }
 #: What the paper's model keeps of it.
@@ -107,7 +112,7 @@ def train_tracker(
             None in epochs that can't be chosen.
 
     Returns:
-        The tracker with the weights of the best epoch.
+        The tracker with the weights of the best epoch, its beliefs calibrated on the development dialogues.
     """
     settings = replace(plan.settings, seed=seed)
     unlisted = open_ended(train, dev)
@@ -118,7 +123,7 @@ def train_tracker(
     if plan.noise:
         noise = RecogniserNoise.from_dialogues([*train, *dev], DEV_NOISE, forms)
         trials += list(_misheard(noise, dev, np.random.default_rng(seed + 1)))
-    last = trainer.epochs(len(copies.lasting))
+    last = trainer.epochs(copies.epoch_size)
     best: Tuple[float, Dict[str, np.ndarray]] = (-1.0, {})
 
     def choose(result: EpochResult) -> None:
@@ -133,7 +138,11 @@ def train_tracker(
             progress(result, accuracy)
 
     trainer.fit(copies.lasting, progress=choose, fresh=copies.of_epoch)
-    return ActingModel(encoder, best[1] or trainer.model.weights())
+    weights = best[1] or trainer.model.weights()
+    if trials:
+        uncalibrated = track(ActingModel(encoder, weights), trials)
+        weights[TEMPERATURE] = fit_temperatures(uncalibrated, encoder.ontology.slots)
+    return ActingModel(encoder, weights)
 
 
 def tracking_encoder(
@@ -186,31 +195,45 @@ class TrainingCopies:
         unlisted: Sequence[str],
         seed: int,
     ) -> None:
-        self._marked = [mark_entities(dialogue, forms) for dialogue in train]
+        #: Dialogues of every epoch: those that were recorded.
+        self.lasting: List[Dialogue] = [mark_entities(dialogue, forms) for dialogue in train]
         self._seed = seed
-        rng = np.random.default_rng([seed, 0])
-        lasting = list(self._marked)
-        for rate in NOISE_RATES if plan.noise else ():
-            noise = RecogniserNoise.from_dialogues(train, rate, forms)
-            heard = _misheard(noise, self._marked, rng, plan.settings.n_best_hypotheses)
-            lasting += [replace(d, id=f"{d.id} heard with {rate}") for d in heard]
-        #: Dialogues of every epoch.
-        self.lasting: List[Dialogue] = lasting
+        self._n_best = plan.settings.n_best_hypotheses
+        self._noise = [
+            RecogniserNoise.from_dialogues(train, rate, forms)
+            for rate in (NOISE_RATES if plan.noise else ())
+        ]
         self._substitution: Optional[ValueSubstitution] = None
         if plan.substitution and plan.settings.candidates:
             listed = {slot: list(values) for slot, values in plan.catalogue.items()}
-            self._substitution = ValueSubstitution(self._marked, unlisted, listed)
+            self._substitution = ValueSubstitution(self.lasting, unlisted, listed)
+
+    @property
+    def epoch_size(self) -> int:
+        """Dialogues of an epoch, copies included."""
+        return len(self.lasting) * (1 + len(self._noise) + self._about_other_values())
 
     def of_epoch(self, epoch: int) -> List[Dialogue]:
-        """Dialogues of this epoch alone: copies about other values."""
-        if self._substitution is None:
-            return []
+        """Dialogues of this epoch alone: noise copies, and copies about other values."""
         rng = np.random.default_rng([self._seed, epoch])
-        return [
-            replace(self._substitution.substitute(d, rng), id=f"{d.id} epoch {epoch}.{number}")
-            for number in range(min(MOST_COPIES, -(-SUBSTITUTED // len(self._marked))))
-            for d in self._marked
+        copies = [
+            replace(d, id=f"{d.id} epoch {epoch} heard with {noise.rate}")
+            for noise in self._noise
+            for d in _misheard(noise, self.lasting, rng, self._n_best)
         ]
+        if self._substitution is not None:
+            copies += [
+                replace(self._substitution.substitute(d, rng), id=f"{d.id} epoch {epoch}.{number}")
+                for number in range(self._about_other_values())
+                for d in self.lasting
+            ]
+        return copies
+
+    def _about_other_values(self) -> int:
+        """Copies of each dialogue about other values."""
+        if self._substitution is None:
+            return 0
+        return min(MOST_COPIES, -(-SUBSTITUTED // len(self.lasting)))
 
 
 def track(

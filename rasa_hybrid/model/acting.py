@@ -25,7 +25,7 @@ from rasa_hybrid.model.encoding import (
     goal_slot,
     summary_features,
 )
-from rasa_hybrid.model.parameters import BELIEF_FEATURES, BELIEF_FLOOR
+from rasa_hybrid.model.parameters import BELIEF_FEATURES, BELIEF_FLOOR, TEMPERATURE
 from rasa_hybrid.model.vocabulary import spans_of_tags, split_entity_label
 
 
@@ -90,7 +90,7 @@ class ActingModel:
 
     Args:
         encoder: of the model.
-        weights: parameters by name.
+        weights: parameters by name; with `parameters.TEMPERATURE` the beliefs that `observe` returns are calibrated.
 
     The calling protocol for each turn:
 
@@ -105,6 +105,8 @@ class ActingModel:
         self.settings = encoder.settings
         self.weights = {name: np.asarray(value, np.float32) for name, value in weights.items()}
         self._slots = len(encoder.ontology.slots)
+        #: `[slots]` temperatures of the beliefs that are shown, None if they were not calibrated.
+        self.temperature = self.weights.get(TEMPERATURE)
 
     def start(self) -> Conversation:
         """A conversation before its first turn."""
@@ -157,9 +159,8 @@ class ActingModel:
             conversation.hidden, conversation.cell = hidden[i], cell[i]
             conversation.held, conversation.best = held[i], best[i]
             values = conversation.tracked.values
-            belief = Belief(
-                {s: _distribution(values[m], in_force[i, m]) for m, s in enumerate(slots)}
-            )
+            shown = in_force[i] if self.temperature is None else self._cooled(in_force[i])
+            belief = Belief({s: _distribution(values[m], shown[m]) for m, s in enumerate(slots)})
             conversation.observed = Observed(
                 encoded[i], hidden[i], in_force[i], belief, features[i]
             )
@@ -388,6 +389,12 @@ class ActingModel:
         belief = chances[..., :1] * (carried * mask) + chances[..., 1:]
         belief /= belief.sum(axis=-1, keepdims=True)
         return belief, _override(belief, override), nothing, nothing
+
+    def _cooled(self, belief: np.ndarray) -> np.ndarray:
+        """Beliefs `[M, C]` at the temperatures of their slots; state and policy go on with those before."""
+        assert self.temperature is not None
+        cooled = belief ** (1.0 / self.temperature[:, None])
+        return cooled / cooled.sum(axis=-1, keepdims=True)
 
     def _closed_logits(self, batch: Batch, hidden: np.ndarray) -> np.ndarray:
         w = self.weights

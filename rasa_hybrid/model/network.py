@@ -129,41 +129,31 @@ class JointModel(tf.Module):
     ) -> Tuple[tf.Tensor, tf.Tensor]:
         """Outputs `[U, L, h]` of the utterance LSTM in both directions.
 
-        The inputs of the gates are computed once per distinct word, and both directions run as one recurrence.
+        Most utterances are much shorter than the longest of a batch. So they are read in groups of similar length,
+        each padded to its own longest utterance only.
         """
         p = self.parameters
-        names = ("utterance_forward", "utterance_backward")
-        kernel = tf.concat([p[f"{name}/kernel"] for name in names], axis=1)
-        bias = tf.concat([p[f"{name}/bias"] for name in names], axis=0)
-        recurrent = tf.stack([p[f"{name}/recurrent_kernel"] for name in names])
-        # Longest first: step t then works on the utterances that are longer than t, a prefix of the rows.
         order = tf.argsort(lengths, direction="DESCENDING", stable=True)
-        tokens, token_slots = tf.gather(tokens, order), tf.gather(token_slots, order)
-        ordered = tf.gather(lengths, order)
-        gates = tf.gather(vectors @ kernel + bias, tokens)
-        if self.settings.candidates:
-            gates += tf.einsum("ulm,mg->ulg", token_slots, p["token_slots"] @ kernel)
-        ahead, back = tf.split(gates, 2, axis=-1)
-        inputs = tf.transpose(tf.stack([ahead, _reverse(back, ordered)]), [2, 0, 1, 3])
-        steps = tf.range(tf.shape(tokens)[1])
-        going_on = tf.reduce_sum(tf.cast(ordered[None] > steps[:, None], tf.int32), axis=1)
-
-        def step(
-            state: Tuple[tf.Tensor, tf.Tensor], now: Tuple[tf.Tensor, tf.Tensor]
-        ) -> Tuple[tf.Tensor, tf.Tensor]:
-            hidden, cell = state
-            gate_inputs, count = now
-            i, f, g, o = tf.split(gate_inputs[:, :count] + hidden[:, :count] @ recurrent, 4, -1)
-            following = tf.sigmoid(f) * cell[:, :count] + tf.sigmoid(i) * tf.tanh(g)
-            output = tf.sigmoid(o) * tf.tanh(following)
-            over = hidden[:, count:], cell[:, count:]
-            return tf.concat([output, over[0]], 1), tf.concat([following, over[1]], 1)
-
-        start = tf.zeros([2, tf.shape(tokens)[0], recurrent.shape[1]])
-        outputs, _ = tf.scan(step, (inputs, going_on), (start, start))
-        ahead, back = tf.unstack(tf.transpose(outputs, [1, 2, 0, 3]), num=2)
+        tokens, lengths = tf.gather(tokens, order), tf.gather(lengths, order)
+        token_slots = tf.gather(token_slots, order)
+        count, longest = tf.shape(tokens)[0], tf.shape(tokens)[1]
+        ends = [-(-count // 8), -(-count // 2), count]
+        ahead, back = [], []
+        for start, end in zip([0, *ends], ends):
+            # One row more, because the recurrence has no gradient over none.
+            here = tf.pad(lengths[start:end], [[0, 1]], constant_values=1)
+            length = tf.minimum(tf.reduce_max(here), longest)
+            embedded = tf.gather(vectors, tokens[start:end, :length])
+            if self.settings.candidates:
+                embedded += token_slots[start:end, :length] @ p["token_slots"]
+            embedded = tf.pad(embedded, [[0, 1], [0, 0], [0, 0]])
+            read = _lstm(embedded, p, "utterance_forward")
+            read_back = _reverse(_lstm(_reverse(embedded, here), p, "utterance_backward"), here)
+            fill = [[0, 0], [0, longest - length], [0, 0]]
+            ahead.append(tf.pad(read[:-1], fill))
+            back.append(tf.pad(read_back[:-1], fill))
         place = tf.argsort(order)
-        return tf.gather(ahead, place), tf.gather(_reverse(back, ordered), place)
+        return tf.gather(tf.concat(ahead, 0), place), tf.gather(tf.concat(back, 0), place)
 
     def _dialogue_states(
         self, batch: Mapping[str, tf.Tensor], encoded: tf.Tensor, drop: _Dropout

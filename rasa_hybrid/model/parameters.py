@@ -14,6 +14,9 @@ from rasa_hybrid.model.vocabulary import SUMMARY_SIZE, Vocabulary
 BELIEF_FEATURES = 6
 #: Probabilities below this have this one's logarithm in v_k, so that no input of the policy is far from the others.
 BELIEF_FLOOR = 1e-3
+#: Beside the parameters, a checkpoint may hold the temperature of each slot's belief `[slots]`, fitted after training
+#: (`learning.calibration`).
+TEMPERATURE = "belief/temperature"
 
 
 def sizes_of(vocabulary: Vocabulary, ontology: Ontology) -> Dict[str, int]:

@@ -77,3 +77,12 @@ def test_value_of_another_slot_gives_way_to_a_known_one_now_and_then():
         for seed in range(20)
     }
     assert len(films) > 3 and films <= set(FILMS)
+
+
+def test_made_up_values_hold_no_word_that_people_say_around_values():
+    substitution = ValueSubstitution(CORPUS, ["film"])
+    rng = np.random.default_rng(0)
+    films = [substitution.substitute(CORPUS[0], rng).goal["film"] for _ in range(300)]
+    words = {word for film in films for word in film.split()}
+    assert not words & {"please", "two", "for", "yes"}
+    assert words & {"moon", "queen"}

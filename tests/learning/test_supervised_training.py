@@ -352,6 +352,24 @@ def test_dialogues_of_buttons_alone_can_be_learnt(eagerly):
     assert all(np.isfinite(value).all() for value in weights.values())
 
 
+def test_an_utterance_alone_in_its_batch_can_be_learnt(eagerly):
+    weights = trained(prepare(tiny_settings(epochs=1, least_steps=0), bookings(1)), bookings(1))
+    assert all(np.isfinite(value).all() for value in weights.values())
+
+
+def test_dialogues_made_for_an_epoch_count_as_part_of_it(eagerly):
+    dialogues = bookings(2)
+    settings = tiny_settings(batch_size=4, epochs=1, least_steps=3)
+    made = []
+
+    def fresh(epoch):
+        made.append(epoch)
+        return dialogues
+
+    results = SupervisedTrainer(prepare(settings, dialogues)).fit(dialogues, fresh=fresh)
+    assert [result.epoch for result in results] == made == [1, 2, 3]
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_anything_that_may_happen_in_a_dialogue_can_be_learnt_from(eagerly, preset):
     encoder = wild_encoder(preset, epochs=1, least_steps=0)

@@ -26,7 +26,7 @@ from rasa_hybrid.model.batching import collate
 from rasa_hybrid.model.candidates import SlotValues
 from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.network import JointModel, Outputs, as_tensors
-from rasa_hybrid.model.parameters import sizes_of
+from rasa_hybrid.model.parameters import TEMPERATURE, sizes_of
 from rasa_hybrid.model.preparation import prepare
 from tests.model.small_worlds import (
     PRESETS,
@@ -195,6 +195,26 @@ def test_every_belief_and_every_decision_is_a_distribution(preset):
         for row in decisions:
             assert row.sum() == pytest.approx(1.0, abs=1e-5)
             assert (row >= 0).all()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_temperature_calibrates_what_is_shown_and_nothing_else(preset):
+    encoder = wild_encoder(preset)
+    weights = random_weights(encoder)
+    slots = encoder.ontology.slots
+    hot = ActingModel(encoder, {**weights, TEMPERATURE: np.full(len(slots), 2.0)})
+    dialogues = wild_dialogues(4, seed=3)
+    for (plain, decided), (shown, decided_too) in zip(
+        conversations_of(ActingModel(encoder, weights), dialogues), conversations_of(hot, dialogues)
+    ):
+        for before, after in zip(plain, shown):
+            for slot in slots:
+                roots = {v: np.sqrt(p) for v, p in before.distributions[slot]}
+                for value, probability in after.distributions[slot]:
+                    expected = roots[value] / sum(roots.values())
+                    assert probability == pytest.approx(expected, abs=1e-5)
+        for before, after in zip(decided, decided_too):
+            np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

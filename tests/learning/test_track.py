@@ -7,7 +7,6 @@ from click.testing import CliRunner
 
 from rasa_hybrid.cli import main
 from rasa_hybrid.corpora import read_m2m
-from rasa_hybrid.evaluation.track import misheard
 from rasa_hybrid.learning.tracking import (
     TrackingPlan,
     TrainingCopies,
@@ -15,9 +14,11 @@ from rasa_hybrid.learning.tracking import (
     tracking_encoder,
     tracking_settings,
 )
+from rasa_hybrid.learning.tracking_experiment import misheard
+from rasa_hybrid.model import checkpoint
 from rasa_hybrid.model.acting import ActingModel, likely_spans
 from rasa_hybrid.model.network import initial_weights
-from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
+from rasa_hybrid.model.parameters import TEMPERATURE, parameter_shapes, sizes_of
 
 SMALL = {
     "embedding_size": 12,
@@ -203,6 +204,31 @@ def test_copies_have_names_of_their_own_and_keep_the_originals(files):
     copies = [*made.lasting, *made.of_epoch(1), *made.of_epoch(2)]
     assert len({copy.id for copy in copies}) == len(copies)
     assert [copy.id for copy in copies[: len(dialogues)]] == [d.id for d in dialogues]
+    assert len(made.lasting) + len(made.of_epoch(1)) == made.epoch_size
+
+
+def test_every_epoch_mishears_anew(files):
+    dialogues = read_m2m(files[0])
+    plan = TrackingPlan(tracking_settings(**SMALL), substitution=False)
+    made = TrainingCopies(plan, dialogues * 10, {}, ["movie"], 0)
+    first, again, second = (
+        [t.user.text for d in made.of_epoch(epoch) for t in d.turns if t.user]
+        for epoch in (1, 1, 2)
+    )
+    assert first == again != second
+
+
+def test_a_saved_tracker_shows_calibrated_beliefs(files, tmp_path):
+    assert call(files, "--seeds", "1", "--save", str(tmp_path)).exit_code == 0
+    encoder, weights, _ = checkpoint.load(tmp_path / "seed-0")
+    assert weights[TEMPERATURE].shape == (2,)
+    raw = {name: value for name, value in weights.items() if name != TEMPERATURE}
+    calibrated, uncalibrated = ActingModel(encoder, weights), ActingModel(encoder, raw)
+    dialogues = read_m2m(files[2])
+    (_, [shown, *_]), *_ = track(calibrated, dialogues)
+    (_, [before, *_]), *_ = track(uncalibrated, dialogues)
+    assert shown.goal() == before.goal()
+    assert shown != before
 
 
 def test_misheard_dialogues_keep_their_labels(files):

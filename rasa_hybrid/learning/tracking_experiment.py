@@ -94,8 +94,12 @@ def run_tracking(
     Returns:
         What `evaluation.tracking.summarise` returns, with `reliability` (bins of the joint goal's confidence, all seeds
         together), `seconds_per_seed` and `milliseconds_per_turn`.
+
+    Raises:
+        ValueError: if a split is empty, or a label's slot is none of the training labels'; names the dialogue.
     """
     slots = goal_slots(splits.train)
+    _check(splits, slots)
     scores: List[TrackingScore] = []
     training_seconds: List[float] = []
     tracking_seconds = 0.0
@@ -134,6 +138,20 @@ def save_trackers(directory: str) -> Callable[[int, ActingModel], None]:
         checkpoint.save(Path(directory) / f"seed-{seed}", model.encoder, model.weights)
 
     return save
+
+
+def _check(splits: Splits, slots: Sequence[str]) -> None:
+    """Refuses splits that can't be of one corpus."""
+    for name, dialogues in (("train", splits.train), ("dev", splits.dev), ("test", splits.test)):
+        if not dialogues:
+            raise ValueError(f"--{name}: there is no dialogue in it.")
+        for dialogue in dialogues:
+            unknown = set(goal_slots([dialogue])) - set(slots)
+            if unknown:
+                raise ValueError(
+                    f"--{name}: dialogue {dialogue.id} has a label for {min(unknown)}, "
+                    f"which --train never labels; known: {', '.join(slots)}."
+                )
 
 
 def _reliability(scores: Sequence[TrackingScore]) -> List[Dict[str, float]]:

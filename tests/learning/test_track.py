@@ -164,6 +164,16 @@ def test_broken_file_is_an_error_that_names_it(files, tmp_path):
     assert "broken.json" in result.stderr
 
 
+def test_a_split_without_dialogues_or_with_other_slots_is_an_error_that_says_so(files, tmp_path):
+    nothing, other = tmp_path / "nothing.json", tmp_path / "other.json"
+    nothing.write_text("[]")
+    other.write_text(json.dumps([booking("other", "sully", "friday")]).replace("movie", "category"))
+    assert "--dev: there is no dialogue" in call([files[0], str(nothing), files[2]]).stderr
+    complaint = call([files[0], files[1], str(other)]).stderr
+    assert "--test: dialogue dother has a label for category" in complaint
+    assert "known: date, movie" in complaint
+
+
 def model_of(files, unlisted=(), **plan):
     dialogues = read_m2m(files[0])
     chosen = TrackingPlan(tracking_settings(**SMALL), **plan)

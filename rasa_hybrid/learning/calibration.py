@@ -6,22 +6,25 @@ on, corrects that without changing which value is best: `p^(1/T)`, normalised ag
 
 from __future__ import annotations
 
-from typing import Iterable, List, Sequence, Tuple
+from typing import Iterable, Sequence, Tuple
 
 import numpy as np
 
 from rasa_hybrid.dialogue import Belief, Dialogue, goal_value, normalise
 
 #: Temperatures that are tried.
-_TRIED = np.exp(np.linspace(np.log(0.5), np.log(5.0), 70))
-#: Probability of a value that is no candidate.
+_TRIED = np.exp(np.linspace(np.log(0.25), np.log(5.0), 91))
+#: Probabilities that are looked at, a share of the best value's.
 _LEAST = 1e-6
 
 
 def fit_temperatures(
     tracked: Iterable[Tuple[Dialogue, Sequence[Belief]]], slots: Sequence[str], language: str = "en"
 ) -> np.ndarray:
-    """The temperature of each slot at which the labels of held-out dialogues are likeliest.
+    """The temperature of each slot at which it is likeliest that best values are right when they are, and wrong when not.
+
+    Whether the best value is right counts, and not how probable the label is: a label that nobody was heard to say is
+    no candidate at any temperature.
 
     Args:
         tracked: labelled dialogues, each with the uncalibrated beliefs after its user turns.
@@ -38,20 +41,16 @@ def fit_temperatures(
             if goal is None:
                 continue
             for m, slot in enumerate(slots):
+                distribution = belief.distributions[slot]
                 label = normalise(goal_value(goal, slot), language)
-                costs[m] += _costs(belief.distributions[slot], label, language)
+                right = normalise(distribution[0][0], language) == label
+                confidence = _confidence([probability for _, probability in distribution])
+                costs[m] -= np.log(confidence if right else 1.0 - confidence)
     return np.where(costs.any(axis=1), _TRIED[costs.argmin(axis=1)], 1.0).astype(np.float32)
 
 
-def _costs(distribution: Sequence[Tuple[str, float]], label: str, language: str) -> np.ndarray:
-    """-log P(label) at each temperature that is tried."""
-    logs: List[float] = []
-    place = -1
-    for i, (value, probability) in enumerate(distribution):
-        logs.append(float(np.log(max(probability, _LEAST))))
-        if place < 0 and normalise(value, language) == label:
-            place = i
-    scaled = np.array(logs)[:, None] / _TRIED
-    total = np.log(np.exp(scaled).sum(axis=0))
-    chosen = scaled[place] if place >= 0 else np.log(_LEAST) / _TRIED
-    return total - chosen
+def _confidence(probabilities: Sequence[float]) -> np.ndarray:
+    """Probability of the best value at each temperature that is tried, never quite 0 or 1."""
+    relative = np.maximum(np.array(probabilities) / probabilities[0], _LEAST)
+    confidence = 1.0 / (relative[:, None] ** (1.0 / _TRIED)).sum(axis=0)
+    return np.clip(confidence, 1e-4, 1.0 - 1e-4)

@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 from rapidfuzz.distance import Levenshtein
 
-from rasa_hybrid.corpora.noise import NoiseSettings, RecogniserNoise, heard_values
+from rasa_hybrid.corpora.noise import (
+    NoiseSettings,
+    RecogniserNoise,
+    heard_values,
+    misheard_share,
+)
 from rasa_hybrid.dialogue import Dialogue, DialogueAct, Entity, SystemAction, Turn, Utterance
 
 SAID = """i want a table for us in the garden|a table in the kitchen please|the garden please
@@ -145,6 +150,14 @@ def test_value_that_has_to_be_said_again_was_not_heard():
         turn("i said the garden", "garden", ("offer", "place", "garden")),
     )
     assert [found["place"] for found in heard_values(Dialogue("d", turns))] == ["none", "garden"]
+
+
+def test_share_of_misheard_values_tells_spoken_dialogues_from_typed_ones():
+    understood = turn("the garden", "garden", ("offer", "place", "garden"))
+    mistaken = turn("the garden", "garden", ("expl-conf", "place", "cellar"))
+    dialogues = [Dialogue("d", (each,)) for each in (understood, understood, understood, mistaken)]
+    assert misheard_share(dialogues) == 0.25
+    assert misheard_share([]) == 0.0
 
 
 def lost(noise, *reaction):

@@ -177,7 +177,7 @@ def tracking_encoder(
         slot: SlotValues(_one_spelling(values[slot]), _kind(values[slot], slot in spans))
         for slot in sorted(values)
     }
-    marked = [_learnable(dialogue, forms) for dialogue in train]
+    marked = [mark_entities(dialogue, forms) for dialogue in train]
     return prepare(plan.settings, marked, listed=slots), forms
 
 
@@ -201,7 +201,7 @@ class TrainingCopies:
         seed: int,
     ) -> None:
         #: Dialogues of every epoch: those that were recorded.
-        self.lasting: List[Dialogue] = [_learnable(dialogue, forms) for dialogue in train]
+        self.lasting: List[Dialogue] = [mark_entities(dialogue, forms) for dialogue in train]
         self._seed = seed
         self._n_best = plan.settings.n_best_hypotheses
         self._noise = [
@@ -278,21 +278,6 @@ def joint_accuracy(model: ActingModel, dialogues: Sequence[Dialogue]) -> float:
                 turns += 1
                 right += _normal(belief.goal()) == _normal(goal)
     return right / max(turns, 1)
-
-
-def _learnable(dialogue: Dialogue, forms: Mapping[str, Mapping[str, Sequence[str]]]) -> Dialogue:
-    """A training dialogue with all that the utterance encoder can learn from.
-
-    That is its entities, and as intents the acts of the users where the corpus has them: few users accept what was
-    offered, but many affirm.
-    """
-    turns = tuple(
-        replace(t, user=replace(t.user, intent="+".join(sorted({a.act for a in t.user.acts}))))
-        if t.user is not None and t.user.acts
-        else t
-        for t in dialogue.turns
-    )
-    return mark_entities(replace(dialogue, turns=turns), forms)
 
 
 def _heard(turn: Turn) -> Turn:

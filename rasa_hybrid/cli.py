@@ -335,11 +335,7 @@ def _agent(
     help="Values that slots can have: CSV, JSON or YAML. Without: those of the training labels and what is said.",
 )
 @click.option("--no-candidates", is_flag=True, help="Choose from the training labels' values.")
-@click.option(
-    "--noise/--no-noise",
-    default=None,
-    help="Copies with recognition errors. [default: if the system misheard the users of --train]",
-)
+@click.option("--no-noise", is_flag=True, help="No copies with recognition errors.")
 @click.option("--no-synonyms", is_flag=True, help="No other words for values.")
 @click.option("--no-substitution", is_flag=True, help="No copies about other values.")
 @click.option("--no-spans", is_flag=True, help="Only listed values, not what the tagger finds.")
@@ -375,7 +371,7 @@ def track(
     seed: int,
     candidates_file: Optional[str],
     no_candidates: bool,
-    noise: Optional[bool],
+    no_noise: bool,
     no_synonyms: bool,
     no_substitution: bool,
     no_spans: bool,
@@ -407,7 +403,7 @@ def track(
         plan = TrackingPlan(
             tracking_settings(preset, **chosen),
             read_catalogue(candidates_file, slots) if candidates_file else {},
-            noise=noise,
+            noise=not no_noise,
             synonyms=not no_synonyms,
             substitution=not no_substitution,
             spans=not no_spans,

@@ -13,7 +13,7 @@ import numpy as np
 from rasa_hybrid.dialogue import Belief, Dialogue, goal_value, normalise
 
 #: Temperatures that are tried.
-_TRIED = np.exp(np.linspace(np.log(0.25), np.log(5.0), 91))
+_TRIED = np.exp(np.linspace(np.log(0.5), np.log(5.0), 70))
 #: Probabilities that are looked at, a share of the best value's.
 _LEAST = 1e-6
 

@@ -1,7 +1,7 @@
 """Training of a belief tracker on a corpus of labelled dialogues, with nothing else to learn from.
 
 The model sees every training dialogue several times: as it was recorded, as a recogniser would have misheard it
-(`corpora.noise`) if its dialogues were spoken, and about values nobody has heard of (`corpora.substitution`). The development dialogues decide
+(`corpora.noise`), and about values nobody has heard of (`corpora.substitution`). The development dialogues decide
 which epoch's weights are kept, and how sharp the probabilities may be (`calibration`).
 """
 
@@ -53,7 +53,8 @@ PAPER: Dict[str, Any] = {
 NOISE_RATES = (0.25, 0.4)
 #: Dialogues about other values that are made for every epoch if no more than so many copies of each suffice, else those.
 SUBSTITUTED, MOST_COPIES = 1000, 3
-#: Least share of values that the system misheard at which dialogues are taken for spoken ones.
+#: Least share of values that the system misheard at which dialogues are taken for spoken ones: those are tracked as
+#: misheard when an epoch is chosen and when probabilities are calibrated.
 LEAST_MISHEARD = 0.05
 #: Word error rate of the development dialogues that stand in for a recogniser's output.
 DEV_NOISE = 0.35
@@ -68,7 +69,7 @@ class TrackingPlan:
     Args:
         settings: of the model; `seed` is set by `train_tracker`.
         catalogue: slot to values known beforehand and their synonyms, beside the values of the training labels.
-        noise: whether to train on noise copies; None: if the system of the training dialogues misheard its users.
+        noise: whether to train on noise copies.
         synonyms: whether to use other words for values, found in the training dialogues.
         substitution: whether to train on copies about other values.
         spans: whether words that the tagger marks can be values, beside those listed.
@@ -76,7 +77,7 @@ class TrackingPlan:
 
     settings: Settings
     catalogue: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
-    noise: Optional[bool] = None
+    noise: bool = True
     synonyms: bool = True
     substitution: bool = True
     spans: bool = True
@@ -116,18 +117,17 @@ def train_tracker(
     Returns:
         The tracker with the weights of the best epoch, its beliefs calibrated on the development dialogues.
     """
-    noisy = misheard_share(train) >= LEAST_MISHEARD if plan.noise is None else plan.noise
-    plan = replace(plan, settings=replace(plan.settings, seed=seed), noise=noisy)
+    plan = replace(plan, settings=replace(plan.settings, seed=seed))
     unlisted = open_ended(train, dev)
     encoder, forms = tracking_encoder(plan, train, unlisted)
     copies = TrainingCopies(plan, train, forms, unlisted, seed)
     trainer = SupervisedTrainer(encoder)
     # As the tracker will hear them, and as they were recorded: for weights that serve both.
-    heard = list(dev)
-    if noisy:
+    heard = trials = list(dev)
+    if plan.noise and misheard_share(train) >= LEAST_MISHEARD:
         noise = RecogniserNoise.from_dialogues([*train, *dev], DEV_NOISE, forms)
         heard = list(_misheard(noise, dev, np.random.default_rng(seed + 1)))
-    trials = [*dev, *heard] if noisy else heard
+        trials = [*dev, *heard]
     last = trainer.epochs(copies.epoch_size)
     best: Tuple[float, Dict[str, np.ndarray]] = (-1.0, {})
 

@@ -25,9 +25,9 @@ def test_temperature_makes_the_confidence_what_was_right():
 
 
 def test_too_little_confidence_gets_a_temperature_below_one():
-    [temperature] = fit_temperatures(corpus(19, 1, 0.8), ["area"])
+    [temperature] = fit_temperatures(corpus(9, 1, 0.8), ["area"])
     assert temperature < 1
-    assert at(temperature, 0.8) == pytest.approx(0.95, abs=0.01)
+    assert at(temperature, 0.8) == pytest.approx(0.9, abs=0.01)
 
 
 def test_unlabelled_slots_stay_as_they_are():

@@ -122,7 +122,7 @@ def test_same_seed_gives_the_same_figures(files):
         ["--preset", "liu2018"],
         ["--no-candidates"],
         ["--no-noise", "--no-synonyms", "--no-substitution", "--no-spans"],
-        ["--mishear", "0.3", "--noise"],
+        ["--mishear", "0.3"],
     ],
 )
 def test_every_ablation_runs(files, options):
@@ -210,7 +210,7 @@ def test_unseen_film_can_be_a_value_only_where_spans_are_allowed(files):
 
 def test_copies_have_names_of_their_own_and_keep_the_originals(files):
     dialogues = read_m2m(files[0])
-    plan = TrackingPlan(tracking_settings(**SMALL), noise=True)
+    plan = TrackingPlan(tracking_settings(**SMALL))
     made = TrainingCopies(plan, dialogues, {}, ["movie"], 0)
     copies = [*made.lasting, *made.of_epoch(1), *made.of_epoch(2)]
     assert len({copy.id for copy in copies}) == len(copies)
@@ -220,7 +220,7 @@ def test_copies_have_names_of_their_own_and_keep_the_originals(files):
 
 def test_every_epoch_mishears_anew(files):
     dialogues = read_m2m(files[0])
-    plan = TrackingPlan(tracking_settings(**SMALL), noise=True, substitution=False)
+    plan = TrackingPlan(tracking_settings(**SMALL), substitution=False)
     made = TrainingCopies(plan, dialogues * 10, {}, ["movie"], 0)
     first, again, second = (
         [t.user.text for d in made.of_epoch(epoch) for t in d.turns if t.user]

@@ -370,7 +370,8 @@ def test_dropout_is_off_without_a_seed_and_repeats_with_one(preset):
 
 
 def test_with_all_rates_at_zero_learning_sees_what_acting_sees():
-    encoder = wild_encoder(dropout=0.0, word_dropout=0.0, value_dropout=0.0)
+    off = ("dropout", "word_dropout", "value_dropout", "modality_dropout")
+    encoder = wild_encoder(**dict.fromkeys(off, 0.0))
     sizes = sizes_of(encoder.vocabulary, encoder.ontology)
     network = JointModel(encoder.settings, sizes, random_weights(encoder))
     batch = as_tensors(collate(encoder, [encoder.dialogue(d) for d in wild_dialogues(4)]))

@@ -7,12 +7,21 @@ exploration on and off without a new training.
 from __future__ import annotations
 
 import threading
+import time
+from collections import OrderedDict
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Dict, Iterator, Optional, Tuple
+from typing import Dict, Iterable, Iterator, Optional, Tuple
+
+from rasa.shared.core.events import Event, Restarted, SessionStarted
+
+#: Conversations of which the begin is remembered.
+_REMEMBERED = 10_000
 
 _active: Dict[str, float] = {}
+#: Of each: when it was noted (monotonic), and when its session began.
+_begun: OrderedDict[str, Tuple[float, float]] = OrderedDict()
 _lock = threading.Lock()
 _exploration: Optional[Exploration] = None
 _is_taught: ContextVar[bool] = ContextVar("is_taught", default=False)
@@ -28,18 +37,37 @@ class Exploration:
     never: Tuple[str, ...] = ()
 
 
-def note(sender: str, at: float) -> None:
-    """Notes that something was said in a conversation at a time."""
+def note(sender: str, begun: float) -> None:
+    """Notes that something was said in a conversation whose session began at a time."""
     with _lock:
-        _active[sender] = at
+        _active[sender] = begun
+        _begun[sender] = (time.monotonic(), begun)
+        _begun.move_to_end(sender)
+        while len(_begun) > _REMEMBERED:
+            _begun.popitem(last=False)
+
+
+def begun(sender: str, since: float) -> Optional[float]:
+    """When the session of a conversation began, if that was noted after a time of the monotonic clock."""
+    with _lock:
+        noted, at = _begun.get(sender, (0.0, 0.0))
+        return at if noted >= since else None
 
 
 def drain() -> Dict[str, float]:
-    """The conversations noted since the last call, and when they went on."""
+    """The conversations noted since the last call, and when their sessions began."""
     with _lock:
         found = dict(_active)
         _active.clear()
     return found
+
+
+def session_begun(events: Iterable[Event]) -> Optional[float]:
+    """Timestamp of the session that goes on, of a tracker's events; None if nothing has happened yet."""
+    found = list(events)
+    starts = (e for e in reversed(found) if isinstance(e, (SessionStarted, Restarted)))
+    last = next(starts, found[0] if found else None)
+    return last.timestamp if last is not None else None
 
 
 def exploration() -> Optional[Exploration]:

@@ -31,7 +31,7 @@ from typing import (
 from urllib.parse import unquote
 
 from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, UserMessage
-from rasa.shared.core.events import Event, Restarted, SessionStarted
+from rasa.shared.core.events import Event
 from rasa.shared.exceptions import InvalidConfigException
 from sanic import Blueprint, response
 from sanic.request import Request
@@ -66,6 +66,8 @@ TOKEN_HEADER, EPISODE_HEADER = "X-Conversation-Token", "X-Episode"
 _REMEMBERED = 10_000
 #: Seconds of which requests are counted.
 _MINUTE = 60.0
+#: Seconds between two conversations that are read, and until one that was not there is looked for again.
+_PACE, _ABSENCE = 0.02, 60.0
 #: Feedback of one commit.
 _AT_ONCE = 100
 #: Seconds after which feedback whose conversation is not in the tracker store is given up.
@@ -135,6 +137,10 @@ class FeedbackChannel(InputChannel):
         self._readers: Optional[ThreadPoolExecutor] = None
         self._task: Optional[asyncio.Task] = None
         self._given: List[Tuple[Given, asyncio.Future]] = []
+        #: Conversations that the tracker store does not have, and until when they are not looked for.
+        self._absent: OrderedDict[str, float] = OrderedDict()
+        #: Episodes that the store knows.
+        self._known: OrderedDict[str, None] = OrderedDict()
         self._committing: Optional[asyncio.Task] = None
         self._requests: OrderedDict[str, List[float]] = OrderedDict()
 
@@ -209,12 +215,13 @@ class FeedbackChannel(InputChannel):
             input_channel=body.get("input_channel") or self.name(),
             metadata=metadata,
         )
+        started = time.monotonic()
         try:
             await on_new_message(message)
         except Exception:
             logger.exception("A message could not be handled.")
             raise RefusedError(500, "failed", "The message could not be handled.") from None
-        episode = await self._episode(request, sender)
+        episode = await self._episode(request, sender, started)
         token = self.store.token(sender) if is_party else None
         headers = {EPISODE_HEADER: episode} if episode else {}
         about = {"episode": episode}
@@ -234,16 +241,28 @@ class FeedbackChannel(InputChannel):
             return hmac.compare_digest(given.encode(), self.store.token(sender).encode())
         return not await self._read(self.store.knows, sender)
 
-    async def _episode(self, request: Request, sender: str) -> Optional[str]:
-        """The id of the session that goes on, made known to the store."""
-        tracker = await request.app.ctx.agent.tracker_store.retrieve(sender)
-        if tracker is None or not tracker.events:
+    async def _episode(
+        self, request: Request, sender: str, since: Optional[float] = None
+    ) -> Optional[str]:
+        """The id of the session that goes on, made known to the store.
+
+        Args:
+            request: of the server that has the conversation.
+            sender: of the conversation.
+            since: time of the monotonic clock after which this process talked in it; the tracker need not be read then.
+        """
+        begun = activity.begun(sender, since) if since is not None else None
+        if begun is None:
+            tracker = await request.app.ctx.agent.tracker_store.retrieve(sender)
+            begun = activity.session_begun(tracker.events) if tracker is not None else None
+        if begun is None:
             return None
-        starts = [e for e in tracker.events if isinstance(e, (SessionStarted, Restarted))]
-        begun = (starts[-1] if starts else tracker.events[0]).timestamp
         id = episode_id(sender, begun)
-        if not await self._read(self.store.is_known, id):
+        if id not in self._known:
             await self._write(self.store.begin, sender, begun)
+            self._known[id] = None
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
         return id
 
     # --- feedback -----------------------------------------------------------------------------------
@@ -330,7 +349,9 @@ class FeedbackChannel(InputChannel):
     async def _forget(self, request: Request, sender: str) -> HTTPResponse:
         client = await self._client(request)
         self._check_party(request, {}, client, sender)
-        return response.json({"deleted": await self._write(self.store.forget, sender)})
+        deleted = await self._write(self.store.forget, sender)
+        self._known.clear()
+        return response.json({"deleted": deleted})
 
     def _outcome(self, body: Mapping[str, Any]) -> Outcome:
         success, reward, rating = body.get("success"), body.get("reward"), body.get("rating")
@@ -503,13 +524,21 @@ class FeedbackChannel(InputChannel):
         senders = dict.fromkeys(activity.drain())
         if everything:
             senders.update(dict.fromkeys(await agent.tracker_store.keys()))
-        waiting = await self._read(self.store.waiting, quiet_before)
+        waiting = await self._read(self.store.waiting, quiet_before, _REMEMBERED)
         senders.update(dict.fromkeys(sender for _, sender in waiting))
         reader = _reader(agent)
         stored = 0
         for sender in senders:
+            if self._absent.get(sender, 0.0) > time.monotonic():
+                continue
+            # Tracker stores of Rasa block the event loop: requests get their turn in between.
+            await asyncio.sleep(_PACE)
             tracker = await agent.tracker_store.retrieve_full_tracker(sender)
             if tracker is None or not tracker.events:
+                self._absent[sender] = time.monotonic() + _ABSENCE
+                self._absent.move_to_end(sender)
+                while len(self._absent) > _REMEMBERED:
+                    self._absent.popitem(last=False)
                 continue
             events: Sequence[Event] = list(tracker.events)
             stored += len(

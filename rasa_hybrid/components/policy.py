@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +39,7 @@ from rasa.shared.nlu.training_data.training_data import TrainingData
 
 import rasa_hybrid
 from rasa_hybrid.components import activity, rasa_internals
-from rasa_hybrid.components.activity import Exploration
+from rasa_hybrid.components.activity import Exploration, session_begun
 from rasa_hybrid.components.configuration import (
     GOAL_SLOT_TYPES,
     INTERNAL_SLOTS,
@@ -346,7 +345,7 @@ class HybridPolicy(Policy):
         if self.runtime is None:
             return self._prediction(probabilities)
         self.runtime.use_domain(domain)
-        activity.note(tracker.sender_id, time.time())
+        activity.note(tracker.sender_id, session_begun(tracker.events) or 0.0)
         state = self.runtime.turn(tracker)
         chances = _without_rejected(self.runtime.decide(state), self.runtime.actions, tracker)
         if self.configuration.shadow:

@@ -452,7 +452,7 @@ _measure_every = click.option(
 )
 _measure_dialogues = click.option(
     "--measure-dialogues",
-    default=200,
+    default=100,
     show_default=True,
     type=click.IntRange(min=1),
     help="Simulated users of each point; five times as many before and after.",
@@ -764,6 +764,7 @@ def _practise(
         learning = practice(start, simulators[asked.surface], dialogues)
         shown = {name: simulators[name] for name in measured_on}
         rows: List[Any] = []
+        learning_seconds = 0.0
 
         def measure(model: TrainedModel, done: int) -> List[Any]:
             new = measured(model, shown, measure_dialogues, _MEASURE_SEED, done)
@@ -780,6 +781,8 @@ def _practise(
         with tqdm(total=asked.episodes, desc="learning", unit="dlg", file=sys.stderr) as bar:
 
             def progress(done: int, figures: Dict[str, Any]) -> None:
+                nonlocal learning_seconds
+                learning_seconds += figures["seconds"]
                 bar.update(done - bar.n)
                 bar.set_postfix({k: f"{v:.3g}" for k, v in figures.items()})
 
@@ -802,6 +805,7 @@ def _practise(
     result = dict(reports["after"][asked.surface])
     result.update(surface=asked.surface, seed=asked.seed)
     result["seconds"] = round(time.perf_counter() - started, 3)
+    result["learning_seconds"] = round(learning_seconds, 3)
     for moment, of_surface in reports.items():
         result[moment] = {
             name: {

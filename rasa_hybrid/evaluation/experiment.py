@@ -185,17 +185,19 @@ class Stage(NamedTuple):
 
 
 def stages(experiment: Experiment) -> List[Stage]:
-    """The models of an experiment, each after those that it builds on."""
+    """The models of an experiment, each after those that it builds on, what tells most first."""
     rewarded = experiment.reinforced_dialogues
     found = [Stage(SUPERVISED, None, "supervised", experiment.supervised_dialogues)]
     parent = SUPERVISED
     for count in experiment.taught:
         found.append(Stage(f"SL+IL{count}", parent, "imitation", count))
         parent = found[-1].name
-    for count in reversed(experiment.taught):
-        found.append(Stage(f"SL+IL{count}+RL", f"SL+IL{count}", "reinforce", rewarded))
-    found.append(Stage("SL+RL", SUPERVISED, "reinforce", rewarded))
+    *others, taught_most = [s.name for s in found]
+    found.append(Stage(f"{taught_most}+RL", taught_most, "reinforce", rewarded))
+    if others:
+        found.append(Stage("SL+RL", SUPERVISED, "reinforce", rewarded))
     found.append(Stage(POLICY_ONLY, SUPERVISED, "policy only", rewarded))
+    found += [Stage(f"{name}+RL", name, "reinforce", rewarded) for name in others[1:]]
     found.append(Stage(SCRATCH, SUPERVISED, "from scratch", rewarded))
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
@@ -274,7 +275,7 @@ def practise(
         directory: of the run.
         measure: figures of a model after so many dialogues: rows of the learning curve.
         measure_every: dialogues between two measurements; there is one before the first and one after the last.
-        progress: called after every mini-batch with the number of dialogues and its figures.
+        progress: called after every mini-batch with the number of dialogues and its figures, `seconds` among them.
         rows: list that is given the rows of the earlier run before anything is measured.
 
     Returns:
@@ -295,7 +296,8 @@ def practise(
     since = 0
     while done < episodes:
         count = min(practice.batch_size, episodes - done)
-        figures = practice.batch(done, count)
+        started = time.perf_counter()
+        figures = {**practice.batch(done, count), "seconds": time.perf_counter() - started}
         earlier, done = done, done + count
         if progress:
             progress(done, figures)

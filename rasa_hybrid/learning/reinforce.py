@@ -251,6 +251,7 @@ class Reinforcer:
         mixing = supervised if self.settings.supervised_weight else ()
         self._supervised = [turns for turns in encoder.dialogues(mixing) if turns]
         self._functions: Dict[str, Callable] = {}
+        self._apply = tf.function(self._step, autograph=False)
 
     def weights(self) -> Dict[str, np.ndarray]:
         """The parameters as arrays."""
@@ -283,12 +284,7 @@ class Reinforcer:
                     mine + self.settings.supervised_weight * theirs
                     for mine, theirs in zip(gradients, self._supervised_gradients())
                 ]
-            if self.settings.gradient_clip:
-                gradients, found = tf.clip_by_global_norm(gradients, self.settings.gradient_clip)
-            else:
-                found = tf.linalg.global_norm(gradients)
-            norm = float(found)
-            self._optimiser.apply_gradients(zip(gradients, self._learning))
+            norm = float(self._apply(gradients))
         a_decision = len(episodes) / decisions
         return UpdateResult(
             len(episodes),
@@ -433,6 +429,14 @@ class Reinforcer:
             outputs = self.model(batch, batch["dropout_seed"])
             loss = supervised_losses(outputs, batch, self.encoder.settings).total
         return self._gradients(tape, loss)
+
+    def _step(self, gradients: List[tf.Tensor]) -> tf.Tensor:
+        """One step of Adam; returns the norm of the gradients before clipping."""
+        norm = tf.linalg.global_norm(gradients)
+        if self.settings.gradient_clip:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.settings.gradient_clip, norm)
+        self._optimiser.apply_gradients(zip(gradients, self._learning))
+        return norm
 
     def _gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> List[tf.Tensor]:
         gradients = tape.gradient(

@@ -28,9 +28,9 @@ from rasa_hybrid.evaluation.experiment import (
     stages,
 )
 from rasa_hybrid.evaluation.intervals import bootstrap_interval
-from rasa_hybrid.evaluation.track import Splits, read_dataset, run_tracking
 from rasa_hybrid.learning.practice import PracticeError
 from rasa_hybrid.learning.tracking import TrackingPlan, tracking_settings
+from rasa_hybrid.learning.tracking_experiment import Splits, read_dataset, run_tracking
 
 #: What the paper reports; other corpora, so to be read beside ours and not against it.
 _PAPER_TABLE_1 = {"area": 0.90, "food": 0.84, "pricerange": 0.92, "joint": 0.72}

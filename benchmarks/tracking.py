@@ -43,7 +43,7 @@ def measure() -> Dict[str, float]:
         if number % 8 == 0:
             conversation = model.start()
         said = [str(rng.choice(names)) for names in values.values()][: 1 + number % 2]
-        turn = Turn(Utterance(f"{phrase(4)} {' for '.join(said)} please {number}"))
+        turn = Turn(Utterance(f"i would like to have {' for '.join(said)} please {number}"))
         started = time.perf_counter()
         model.observe([conversation], [turn])
         seconds.append(time.perf_counter() - started)

@@ -45,7 +45,7 @@ _OWN_DEFAULTS: Dict[str, Any] = {
     # How much a taught dialogue counts in learning; a story or a dialogue of a corpus counts 1.
     "taught_weight": 3.0,
     # Updates of `rasa train --finetune` where there are taught dialogues, on batches that mix them with earlier ones.
-    "finetune_steps": 120,
+    "finetune_steps": 80,
     # Where entities come from, see the page on knowledge bases; None: there is none.
     "knowledge_base": None,
     # Query with the best hypothesis of each slot (1) or with the n most probable goals.

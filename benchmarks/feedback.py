@@ -73,6 +73,7 @@ def main(
             senders = [f"rated-{i}" for i in range(count)]
             for sender in senders:
                 opened.begin(sender, 1.0)
+            before = _cpu_seconds(server.process.pid)
             times, turns, failed = asyncio.run(
                 _load(server.url, opened, senders, rate, conversations, texts, pause)
             )
@@ -80,6 +81,7 @@ def main(
                 feedback_requests=count,
                 failed=failed,
                 turns_meanwhile=len(turns),
+                server_cpu_seconds=round(_cpu_seconds(server.process.pid) - before, 2),
                 **_quantiles("feedback", times),
                 **_quantiles("turn", turns),
             )
@@ -91,7 +93,15 @@ def main(
     print(json.dumps(result, indent=1))
 
 
+def _cpu_seconds(process: int) -> float:
+    """Processor time that a process has used (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _quantiles(what: str, seconds: List[float]) -> Dict[str, float]:
+    if not seconds:
+        return {}
     return {
         f"{what}_p{q}_ms": round(float(np.percentile(seconds, q)) * 1000, 1) for q in (50, 95, 99)
     }

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
-from weakref import WeakValueDictionary
+from weakref import WeakSet
 
 import numpy as np
 import rasa.shared.utils.cli
@@ -292,7 +292,8 @@ class HybridPolicy(Policy):
     @staticmethod
     def loaded(model_id: str) -> Optional[HybridPolicy]:
         """The policy of a model that is loaded in this process, None if there is none."""
-        return _LOADED.get(model_id)
+        loaded = (p for p in _LOADED if p.runtime is not None and p.runtime.name == model_id)
+        return next(loaded, None)
 
     def taught_prediction(
         self,
@@ -468,7 +469,7 @@ class HybridPolicy(Policy):
             policy.needs_intents = policy.runtime.configuration.settings.pipeline or (
                 _others_need_intents(execution_context, model_storage)
             )
-            _LOADED[execution_context.model_id or ""] = policy
+            _LOADED.add(policy)
             rasa_internals.install_teaching()
         return policy
 
@@ -745,8 +746,8 @@ class JointPrediction(PolicyPrediction):
         winner.events = [*winner.events, *events]
 
 
-#: Policies by the model that they are part of, as long as somebody uses it.
-_LOADED: WeakValueDictionary[str, HybridPolicy] = WeakValueDictionary()
+#: Policies that were loaded to act, as long as somebody uses them; a model may be loaded more than once.
+_LOADED: WeakSet[HybridPolicy] = WeakSet()
 
 #: Runtimes by the directory that they were loaded from, so that policy and NLU share one model.
 _RUNTIMES: Dict[str, Runtime] = {}

@@ -318,7 +318,9 @@ class JointModel(tf.Module):
                 tf.gather(p["actions"], batch["taken_id"]), batch["taken_at"], decisions
             )
             last = tf.gather(p["actions"], batch["last_taken"])
-            inputs += [taken, last * tf.cast(batch["last_taken"] > 0, tf.float32)[:, None]]
+            later = tf.cast(batch["last_taken"] > 0, tf.float32)[:, None]
+            inputs[0] = drop.state(s, later)
+            inputs += [taken, last * later]
         hidden = tf.concat(inputs, axis=-1) @ p["policy/kernel"] + p["policy/bias"]
         if self.settings.context:
             seen = tf.gather(p["policy/features"], batch["context_id"])
@@ -380,6 +382,13 @@ class _Dropout:
         dropped = tf.random.stateless_uniform(tf.shape(tokens), self._next()) < rate
         return tf.where(tf.logical_and(dropped, tokens > 0), UNKNOWN, tokens)
 
+    def state(self, state: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
+        """Hides the dialogue's state `[D, S]` from some decisions that follow another one: what that did counts there."""
+        if self._seed is None or not self._settings.modality_dropout:
+            return state
+        drawn = tf.random.stateless_uniform(tf.shape(later), self._next())
+        return state * (1.0 - later * tf.cast(drawn < self._settings.modality_dropout, tf.float32))
+
     def marks(self, token_slots: tf.Tensor) -> tf.Tensor:
         """Hides from some utterances which of their words are listed values of a slot."""
         if self._seed is None or not self._settings.mark_dropout:
@@ -395,7 +404,7 @@ class _Dropout:
 
 
 def initial_weights(shapes: Mapping[str, Tuple[int, ...]], seed: int) -> Dict[str, np.ndarray]:
-    """Glorot-uniform kernels, small uniform embeddings, zero biases with a forget gate of one."""
+    """Glorot-uniform kernels, small uniform embeddings (larger ones of features), zero biases with a forget gate of one."""
     rng = np.random.default_rng(seed)
     weights = {}
     for name, shape in shapes.items():
@@ -408,6 +417,8 @@ def initial_weights(shapes: Mapping[str, Tuple[int, ...]], seed: int) -> Dict[st
             fan_in, fan_out = (shape[-2], shape[-1]) if len(shape) > 1 else (shape[0], 1)
             limit = np.sqrt(6.0 / (fan_in + fan_out))
             value = rng.uniform(-limit, limit, shape)
+        elif name == "policy/features":  # inputs of the hidden layer that are 0 or 1
+            value = rng.uniform(-0.25, 0.25, shape)
         else:
             value = rng.uniform(-0.05, 0.05, shape)
         weights[name] = value.astype(np.float32)

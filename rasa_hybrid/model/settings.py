@@ -56,7 +56,7 @@ class Settings:
     #: learns to find values that are on no list.
     mark_dropout: float = 0.0
     #: Share of utterances in training that are shown without their words, or without intent and entities, where they
-    #: have both.
+    #: have both; and of decisions after another one of the same turn that are taken without the dialogue's state.
     modality_dropout: float = 0.2
     #: Adam's step size.
     learning_rate: float = 0.001

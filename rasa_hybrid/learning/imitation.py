@@ -17,7 +17,7 @@ from rasa_hybrid.model.batching import collate
 from rasa_hybrid.model.encoding import EncodedTurn, Encoder
 from rasa_hybrid.model.network import initial_weights
 from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
-from rasa_hybrid.model.settings import SettingsError
+from rasa_hybrid.model.settings import check_flag, check_names, check_number
 from rasa_hybrid.model.vocabulary import UNKNOWN
 from rasa_hybrid.simulation.environment import Rollout
 
@@ -65,12 +65,7 @@ class ImitationSettings:
         Raises:
             SettingsError: for an unknown key or an impossible value; names key, value and what is allowed.
         """
-        known = {field.name for field in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise SettingsError(
-                    f"{name}: no such setting; allowed: {', '.join(sorted(known))}."
-                )
+        check_names(cls, values)
         return cls(**values)
 
     def to_dict(self) -> Dict[str, Any]:
@@ -95,16 +90,9 @@ _WHOLE = ("update_every", "steps", "batch_size", "retrain_epochs", "seed")
 
 def _check(name: str, value: Any) -> None:
     if name == "goal_only":
-        if not isinstance(value, bool):
-            raise SettingsError(f"{name}: {value!r} is not allowed; it has to be true or false.")
-        return
-    low, high = _RANGES[name]
-    kinds = (int,) if name in _WHOLE else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        raise SettingsError(
-            f"{name}: {value!r} is not allowed; it has to be a {'whole ' * (name in _WHOLE)}number "
-            f"from {low:g} to {high:g}."
-        )
+        check_flag(name, value)
+    else:
+        check_number(name, value, *_RANGES[name], whole=name in _WHOLE)
 
 
 def taught(rollout: Rollout, goal_only: bool = False) -> Dialogue:

@@ -26,7 +26,7 @@ from rasa_hybrid.model.batching import Batch, collate
 from rasa_hybrid.model.encoding import EncodedTurn, Encoder
 from rasa_hybrid.model.network import JointModel, as_tensors
 from rasa_hybrid.model.parameters import sizes_of
-from rasa_hybrid.model.settings import SettingsError
+from rasa_hybrid.model.settings import SettingsError, check_flag, check_names, check_number
 
 BASELINES = ("none", "moving_average", "leave_one_out")
 #: Turns of which the moving average remembers what they earned; later ones share the last.
@@ -79,12 +79,7 @@ class ReinforceSettings:
         Raises:
             SettingsError: for an unknown key or an impossible value; names key, value and what is allowed.
         """
-        known = {field.name for field in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise SettingsError(
-                    f"{name}: no such setting; allowed: {', '.join(sorted(known))}."
-                )
+        check_names(cls, values)
         preset = values.get("preset", "default")
         _check("preset", preset)
         return cls(**{**PRESETS[preset], "preset": preset, **values})
@@ -123,15 +118,9 @@ _WHOLE = ("batch_size", "seed")
 
 def _check(name: str, value: Any) -> None:
     if name in _RANGES:
-        low, high = _RANGES[name]
-        kinds = (int,) if name in _WHOLE else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-            raise SettingsError(
-                f"{name}: {value!r} is not allowed; it has to be a {'whole ' * (name in _WHOLE)}number "
-                f"from {low:g} to {high:g}."
-            )
-    elif name == "policy_only" and not isinstance(value, bool):
-        raise SettingsError(f"{name}: {value!r} is not allowed; it has to be true or false.")
+        check_number(name, value, *_RANGES[name], whole=name in _WHOLE)
+    elif name == "policy_only":
+        check_flag(name, value)
     elif name in ("baseline", "preset"):
         allowed = BASELINES if name == "baseline" else tuple(PRESETS)
         if value not in allowed:

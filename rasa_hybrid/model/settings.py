@@ -6,7 +6,7 @@ The two presets are the paper's model (`liu2018`) and ours (`default`); any sett
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterable, Mapping, Optional, Tuple
 
 
 class SettingsError(ValueError):
@@ -102,12 +102,7 @@ class Settings:
         """
         preset = values.get("preset", "default")
         _check("preset", preset)
-        known = {field.name for field in fields(cls)}
-        unknown = [name for name in values if name not in known]
-        if unknown:
-            raise SettingsError(
-                f"{unknown[0]}: no such setting; allowed: {', '.join(sorted(known))}."
-            )
+        check_names(cls, values)
         for name, value in values.items():
             _check(name, value)
         return replace(
@@ -172,18 +167,47 @@ _FLOATS = {
 }
 
 
+def check_names(settings: Any, names: Iterable[str]) -> None:
+    """Checks that a dataclass of settings has fields of these names.
+
+    Raises:
+        SettingsError: naming the first unknown one and those that are allowed.
+    """
+    known = {field.name for field in fields(settings)}
+    for name in names:
+        if name not in known:
+            raise SettingsError(f"{name}: no such setting; allowed: {', '.join(sorted(known))}.")
+
+
+def check_number(name: str, value: Any, low: float, high: float, whole: bool) -> None:
+    """Checks a setting that is a number.
+
+    Raises:
+        SettingsError: naming setting, value and what is allowed.
+    """
+    kinds = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        raise SettingsError(
+            f"{name}: {value!r} is not allowed; it has to be {kind} from {low:g} to {high:g}."
+        )
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Checks a setting that is true or false.
+
+    Raises:
+        SettingsError: naming setting and value.
+    """
+    if not isinstance(value, bool):
+        raise SettingsError(f"{name}: {value!r} is not allowed; it has to be true or false.")
+
+
 def _check(name: str, value: Any) -> None:
     if name in _RANGES:
-        low, high = _RANGES[name]
-        kinds = (int, float) if name in _FLOATS else (int,)
-        kind = "a number" if name in _FLOATS else "a whole number"
-        if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-            raise SettingsError(
-                f"{name}: {value!r} is not allowed; it has to be {kind} from {low:g} to {high:g}."
-            )
+        check_number(name, value, *_RANGES[name], whole=name not in _FLOATS)
     elif name in {"candidates", "context", "pipeline"}:
-        if not isinstance(value, bool):
-            raise SettingsError(f"{name}: {value!r} is not allowed; it has to be true or false.")
+        check_flag(name, value)
     elif name == "preset":
         if not isinstance(value, str) or value not in PRESETS:
             raise SettingsError(f"{name}: {value!r} is not one of {', '.join(PRESETS)}.")

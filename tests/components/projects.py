@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Set, Tuple
 
 import yaml
 
@@ -128,11 +128,25 @@ def action_server(project: Path) -> Iterator[str]:
         URL for `action_endpoint`.
     """
     executor = _executor(project / "actions.py")
+    with serve_actions(lambda call: _run_action(executor, call)) as url:
+        yield url
+
+
+@contextmanager
+def serve_actions(run: Callable[[Dict[str, Any]], Tuple[int, Any]]) -> Iterator[str]:
+    """Serves custom actions on a free port.
+
+    Args:
+        run: gives status and answer to a call of Rasa's.
+
+    Yields:
+        URL for `action_endpoint`.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, answer = _run_action(executor, call)
+            status, answer = run(call)
             body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -11,11 +11,8 @@ import json
 import logging
 import os
 import shutil
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 import pytest
 import yaml
@@ -31,6 +28,7 @@ from rasa_hybrid.corpora import write_jsonl
 from rasa_hybrid.dialogue import Belief, SystemAction
 from rasa_hybrid.learning import agent as joint
 from rasa_hybrid.simulation import Environment, SideEffects, load_simulator, self_play
+from tests.components import projects
 from tests.components.test_serving import serve
 
 PROJECT = Path(__file__).parents[2] / "examples" / "movie_booking"
@@ -129,7 +127,7 @@ def test_evaluating_a_running_server_agrees_with_evaluating_its_model(
     simulator = load_simulator(project, "train")
     effects = SideEffects(simulator.flow)
     effects.begin([(seed, i) for i in range(count)])
-    with _simulated_actions(simulator, effects) as actions_url, serve(
+    with projects.serve_actions(_simulated_action(simulator, effects)) as actions_url, serve(
         archive, tmp_path, actions_url, project
     ) as server:
         served = _command(*common, "--url", server.url)
@@ -144,38 +142,18 @@ def _command(*arguments: Any) -> Dict[str, Any]:
     return json.loads(done.stdout)
 
 
-@contextmanager
-def _simulated_actions(simulator: Any, effects: SideEffects) -> Iterator[str]:
-    """An action server whose custom action has the outcome that the simulation gives it."""
+def _simulated_action(simulator: Any, effects: SideEffects) -> Callable[[Any], Tuple[int, Any]]:
+    """The custom action of an action server, with the outcome that the simulation gives it."""
     by_id = {entity["id"]: entity for entity in simulator.catalogue.everything}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            call = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            entity = by_id.get(str(call["tracker"]["slots"]["offer_id"]))
-            changes = effects.perform(
-                int(call["sender_id"].rsplit("-", 1)[1]), call["next_action"], entity
-            )
-            events = [{"event": "slot", "name": k, "value": v} for k, v in changes.items()]
-            body = json.dumps({"events": events, "responses": []}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def run(call: Any) -> Tuple[int, Any]:
+        entity = by_id.get(str(call["tracker"]["slots"]["offer_id"]))
+        number = int(call["sender_id"].rsplit("-", 1)[1])
+        changes = effects.perform(number, call["next_action"], entity)
+        events = [{"event": "slot", "name": k, "value": v} for k, v in changes.items()]
+        return 200, {"events": events, "responses": []}
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            """Keeps requests out of the output of the tests."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/webhook"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return run
 
 
 def _rollouts(project: Path, make_agent: Any) -> List[Any]:

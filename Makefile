@@ -8,6 +8,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 BIN := .venv/bin
 FAST := not process and not slow and not browser and not postgres and not redis
+# Files are shared out to two processes, those of the slow folders first.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -19,7 +21,7 @@ demo: setup  ## train the movie booking bot and talk to it
 	@$(BIN)/python examples/movie_booking/demo.py
 
 test: lint types  ## lint, types and all tests (ARGS="-k name" is given to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 test-fast: setup  ## the tests that start no process and no service
 	@$(BIN)/python -m pytest -m "$(FAST)" $(ARGS)

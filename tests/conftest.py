@@ -19,6 +19,8 @@ from tests import services
 os.environ.setdefault("RASA_TELEMETRY_ENABLED", "false")
 os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# The models here are too small to gain from more threads, and the workers of a run share the cores.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 SERVICES_REQUIRED = os.environ.get("RASA_HYBRID_REQUIRE_SERVICES") == "1"
 MARKER_OF_FIXTURE = {"postgres_url": "postgres", "redis_url": "redis", "browser": "browser"}

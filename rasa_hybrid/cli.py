@@ -212,6 +212,11 @@ def simulate(
 @_drop
 @_confuse
 @_n_best
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    help="Corpus file for the dialogues, e.g. to have them judged; with --url they hold the bot's words.",
+)
 @click.option("--worst", type=click.Path(), help="File for the worst dialogues, written out.")
 @click.option(
     "--worst-count",
@@ -235,6 +240,7 @@ def evaluate(
     word_drop: Optional[float],
     word_confusion: Optional[float],
     n_best: Optional[int],
+    out: Optional[str],
     worst: Optional[str],
     worst_count: int,
     as_json: bool,
@@ -242,16 +248,16 @@ def evaluate(
     """Measure a model, the expert or a running server with simulated users or on a corpus."""
     from pathlib import Path
 
-    from rasa_hybrid.corpora import read_jsonl
+    from rasa_hybrid.corpora import read_jsonl, write_jsonl
     from rasa_hybrid.evaluation.interaction import InteractionReport, corpus_report
     from rasa_hybrid.simulation import Environment, SideEffects, load_simulator
     from rasa_hybrid.simulation.rasa_server import ServerError
 
     if (model is None) == (url is None):
         raise click.UsageError("Name either --model or --url.")
-    if corpus is not None and (dialogues is not None or url is not None or worst is not None):
+    if corpus is not None and any(given is not None for given in (dialogues, url, out, worst)):
         raise click.UsageError(
-            "--corpus follows recorded dialogues; it goes with --model, not with --dialogues, --url, --worst."
+            "--corpus follows recorded dialogues; it goes with --model, not with --dialogues, --url, --out, --worst."
         )
     try:
         noise = _noise(word_drop=word_drop, word_confusion=word_confusion, n_best=n_best)
@@ -270,10 +276,18 @@ def evaluate(
         else:
             report = InteractionReport(simulator.slots, worst_count if worst else 0)
             environment = Environment(simulator, agent, side_effects, label=True)
-            for rollout in progress(
-                environment.rollouts(count, seed, batch_size), count, "talking"
-            ):
-                report.add(rollout)
+            rollouts = environment.rollouts(count, seed, batch_size)
+
+            def talks() -> Iterator[Any]:
+                for rollout in progress(rollouts, count, "talking"):
+                    report.add(rollout)
+                    yield rollout.dialogue
+
+            if out:
+                write_jsonl(out, talks())
+            else:
+                for _ in talks():
+                    pass
             result = report.to_dict()
             if worst:
                 Path(worst).write_text("\n\n".join(report.worst()) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The subcommands of `rasa-hybrid` about real feedback: learn, rollback, serve-models, forget."""
+"""The subcommands of `rasa-hybrid` about real feedback: learn, rollback, report, ratings and the like."""
 
 from __future__ import annotations
 
@@ -361,4 +361,151 @@ def collect(
         raise click.ClickException(str(error)) from error
 
 
-COMMANDS = (collect, learn, rollback, serve_models, forget, report_command)
+@click.command("serve-ratings")
+@_store
+@click.option(
+    "--dialogues",
+    type=click.Path(exists=True, dir_okay=False),
+    multiple=True,
+    help="Corpus file of one model, whose name is that of the file (can be given again).",
+)
+@click.option(
+    "--stored", is_flag=True, help="Conversations of the store, by the model that led them."
+)
+@click.option(
+    "--model", "models", multiple=True, help="With --stored: only this model (can be given again)."
+)
+@click.option(
+    "--sample",
+    "sampled",
+    type=click.IntRange(min=1),
+    help="Dialogues of each model, drawn at random. [default: all]",
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Repeats the drawing."
+)
+@click.option(
+    "--judges",
+    default=3,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Judges of each dialogue.",
+)
+@click.option(
+    "--patience",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(1.0),
+    help="Minutes after which a dialogue that a judge has left halfway is given to another one.",
+)
+@click.option(
+    "--token",
+    required=True,
+    envvar="RASA_HYBRID_RATINGS_TOKEN",
+    help="What judges have to know, of at least 8 characters; also RASA_HYBRID_RATINGS_TOKEN.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Interface to listen on.")
+@click.option(
+    "--port", default=5011, show_default=True, type=click.IntRange(0, 65535), help="Port."
+)
+def serve_ratings(
+    store: str,
+    dialogues: List[str],
+    stored: bool,
+    models: List[str],
+    sampled: Optional[int],
+    seed: int,
+    judges: int,
+    patience: float,
+    token: str,
+    host: str,
+    port: int,
+) -> None:
+    """Serve the page on which people rate dialogues turn by turn."""
+    from rasa_hybrid.feedback import ratings
+    from rasa_hybrid.feedback.rating_page import rating_server
+    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
+
+    if not (dialogues or stored):
+        raise click.UsageError("Name what is to be rated: --dialogues FILE, or --stored.")
+    if models and not stored:
+        raise click.UsageError("--model chooses from the conversations of the store: add --stored.")
+    if len(token) < 8 or not token.isascii() or token != token.strip():
+        raise click.UsageError(
+            "--token has to have at least 8 ASCII characters, none of them space at an end."
+        )
+    try:
+        opened = EpisodeStore(store)
+        shown = ratings.corpus_dialogues(dialogues)
+        if stored:
+            shown += ratings.stored_dialogues(opened, models)
+        if not shown:
+            raise ratings.RatingError("There is no dialogue to be rated.")
+        if sampled is not None:
+            shown = ratings.sample(shown, sampled, seed)
+        rated = ratings.Ratings(opened, shown, judges, 60 * patience)
+        server = rating_server(rated, token, host, port)
+    except (StoreError, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    count = len({dialogue.model for dialogue in shown})
+    click.echo(f"{len(shown)} dialogues of {count} models are to be rated.", err=True)
+    click.echo(f"http://{host}:{server.server_address[1]}/", err=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.server_close()
+        opened.close()
+
+
+@click.command("ratings")
+@_store
+@_json
+def ratings_command(store: str, as_json: bool) -> None:
+    """What judges said of each model, and how far they agree."""
+    from rasa_hybrid.feedback.ratings import rating_figures
+    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
+
+    try:
+        opened = EpisodeStore(store)
+        figures = rating_figures(opened)
+        opened.close()
+    except StoreError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(figures, ensure_ascii=False))
+        return
+    if not figures["models"]:
+        click.echo("Nothing has been rated yet; `rasa-hybrid serve-ratings` is for that.")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from rasa_hybrid.feedback.report import shown
+
+    table = Table("model", "mean ± deviation", "95 % interval", "alpha", "dialogues", "ratings")
+    for model, row in figures["models"].items():
+        deviation = shown(row["deviation"])
+        table.add_row(
+            model,
+            f"{row['mean']:.3f} ± {deviation}",
+            *map(shown, (row["interval"], row["alpha"], row["dialogues"], row["ratings"])),
+        )
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    click.echo(
+        f"{figures['judges']} judges, {figures['dialogues']} dialogues; "
+        f"Krippendorff's alpha (ordinal) {shown(figures['alpha'])}"
+    )
+
+
+COMMANDS = (
+    collect,
+    learn,
+    rollback,
+    serve_models,
+    forget,
+    report_command,
+    serve_ratings,
+    ratings_command,
+)

@@ -20,6 +20,7 @@ from rasa.shared.core.events import (
     ActionExecuted,
     ActiveLoop,
     AllSlotsReset,
+    BotUttered,
     SlotSet,
     UserUttered,
 )
@@ -180,7 +181,7 @@ class TrackerReader:
         return self._read(tracker, labelled=False)
 
     def recorded(self, tracker: DialogueStateTracker) -> Reading:
-        """A conversation that is over, with the context of every decision as the model saw it; without labels."""
+        """A conversation that is over, with the context of every decision as the model saw it, and what was said; without labels."""
         reading = self._read(tracker, labelled=False, contexts=True)
         turns = tuple(replace(turn, goal=None) for turn in reading.dialogue.turns)
         return replace(reading, dialogue=replace(reading.dialogue, turns=turns))
@@ -267,6 +268,10 @@ class TrackerReader:
                 turn.summary = _summary(hybrid) or turn.summary
             elif isinstance(event, SlotSet):
                 self._read_slot(event, turn, slots, goal, carried_over)
+            elif isinstance(event, BotUttered):
+                # For those who read what was recorded; a live turn has no need of it.
+                if contexts and event.text and turn.actions:
+                    turn.actions[-1] = turn.actions[-1].said(event.text)
             elif isinstance(event, AllSlotsReset):
                 before = dict(slots)
                 slots.update({name: facts.initial for name, facts in self.facts.slots.items()})

@@ -6,7 +6,7 @@ story and a live conversation are the same thing to the model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 #: Value of a goal slot about which the user said that anything is fine.
@@ -132,7 +132,7 @@ class SystemAction:
         acts: what it says to the user; values are those it was filled with.
         context: features of the state that the decision was taken in and that the dialogue itself does not show,
             for example `slot:logged_in=1` or `loop:booking_form`.
-        text: the words that were said, where they are needed because `acts` do not cover them.
+        text: the words that were said, where they are known: `acts` rarely cover them all, and people read words.
         learn: False if the action is given but must not be learnt (a goal-only correction, another policy's choice).
     """
 
@@ -141,6 +141,10 @@ class SystemAction:
     context: Tuple[str, ...] = ()
     text: Optional[str] = None
     learn: bool = True
+
+    def said(self, text: str) -> SystemAction:
+        """The action with words that it said, after those that it has said already."""
+        return replace(self, text=f"{self.text}\n{text}" if self.text else text)
 
 
 @dataclass(frozen=True)

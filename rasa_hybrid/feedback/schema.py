@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 VERSION_TABLE = "hybrid_schema_version"
 #: The newest version in `migrations/versions`.
-VERSION = "0001"
+VERSION = "0002"
 
 metadata = sa.MetaData()
 
@@ -104,6 +104,19 @@ events = sa.Table(
     sa.Column("sender", sa.String(255), nullable=False, index=True),
     sa.Column("at", sa.Float(53), nullable=False),
     sa.Column("data", sa.Text, nullable=False),
+)
+
+#: What people who read dialogues say of them: one row for each dialogue that a judge has taken.
+judgements = sa.Table(
+    "hybrid_judgements",
+    metadata,
+    sa.Column("dialogue", sa.String(64), primary_key=True),
+    sa.Column("judge", sa.String(64), primary_key=True),
+    sa.Column("model", sa.String(255), nullable=False),
+    # A rating for each turn (JSON), null where there is none yet; whether there are all; the last one's Unix time.
+    sa.Column("ratings", sa.Text, nullable=False),
+    sa.Column("finished", sa.Boolean, nullable=False),
+    sa.Column("touched", sa.Float(53), nullable=False),
 )
 
 

@@ -31,7 +31,7 @@ import sqlalchemy as sa
 from rasa_hybrid.corpora.jsonl import dialogue_from_json, dialogue_to_json
 from rasa_hybrid.dialogue import Decision, Dialogue
 from rasa_hybrid.feedback import schema
-from rasa_hybrid.feedback.schema import episodes, events, facts, feedback, forgotten
+from rasa_hybrid.feedback.schema import episodes, events, facts, feedback, forgotten, judgements
 
 OPEN, NEW, UNRATED, CLAIMED, USED = "open", "new", "unrated", "claimed", "used"
 PROMOTED, REJECTED, ROLLED_BACK, LOST = "promoted", "rejected", "rolled_back", "lost"
@@ -700,6 +700,11 @@ class EpisodeStore:
         now = time.time() if now is None else now
         with self.writing() as connection:
             deleted = {}
+            theirs = sa.select(episodes.c.id).where(episodes.c.sender == sender)
+            done = connection.execute(
+                sa.delete(judgements).where(judgements.c.dialogue.in_(theirs))
+            )
+            deleted["judgements"] = done.rowcount
             for name, table in (("episodes", episodes), ("feedback", feedback), ("events", events)):
                 done = connection.execute(sa.delete(table).where(table.c.sender == sender))
                 deleted[name] = done.rowcount

@@ -121,6 +121,9 @@ class RasaServerAgent:
                 belief = ((event.get("parse_data") or {}).get(_METADATA) or {}).get(
                     "belief"
                 ) or belief
+            elif kind == "bot":
+                if event.get("text") and actions:
+                    actions[-1] = actions[-1].said(str(event["text"]))
             elif kind == "action":
                 details = (event.get("metadata") or {}).get(_METADATA) or {}
                 belief = details.get("belief") or belief

@@ -196,7 +196,8 @@ def test_everything_of_a_sender_is_deleted_on_request(running: Running) -> None:
     path = "/webhooks/hybrid/conversations/jana"
     assert server.ask("DELETE", path).status == 401
     deleted = server.ask("DELETE", path, headers={"X-Conversation-Token": token})
-    assert deleted.body == {"deleted": {"episodes": 1, "feedback": 1, "events": 0}}
+    counts = {"judgements": 0, "episodes": 1, "feedback": 1, "events": 0}
+    assert deleted.body == {"deleted": counts}
     assert not store.knows("jana")
 
 

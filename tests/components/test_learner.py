@@ -167,6 +167,8 @@ def test_recorded_decisions_have_the_probabilities_that_the_model_gives_to_the_r
     for stored in store.episodes("new"):
         assert stored.recorded is not None
         turns = score(runtime.model, stored.recorded.dialogue)
+        offers = [a for t in stored.recorded.dialogue.turns for a in t.actions if "offer" in a.name]
+        assert all(action.text and "on friday" in action.text for action in offers)
         for turn, steps in zip(turns, stored.recorded.steps):
             for chances, step in zip(turn.chances, steps):
                 if step.policy == "hybrid":

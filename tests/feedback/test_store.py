@@ -312,7 +312,8 @@ def test_everything_of_a_sender_is_deleted_and_does_not_come_back(store: Episode
     store.give("anna", Outcome(success=True), "my name is anna")
     store.assembled(id, "anna", 1.0, recorded())
     store.collect("broker", [(1, {"sender_id": "anna", "timestamp": 1.0, "event": "user"})])
-    assert store.forget("anna", now=50.0) == {"episodes": 1, "feedback": 1, "events": 1}
+    deleted = store.forget("anna", now=50.0)
+    assert deleted == {"judgements": 0, "episodes": 1, "feedback": 1, "events": 1}
     assert not store.knows("anna")
     store.begin("anna", 1.0)
     assert not store.assembled(id, "anna", 1.0, recorded())

@@ -64,11 +64,11 @@ def test_simulate_writes_rasa_training_data(movie_project, tmp_path):
 
 
 def test_evaluate_the_expert(movie_project, tmp_path):
-    worst = tmp_path / "worst.txt"
+    worst, out = tmp_path / "worst.txt", tmp_path / "dialogues.jsonl"
     result = json.loads(
         run(
             *("evaluate", "--project", movie_project, "--model", "expert", "--dialogues", 50),
-            *("--surface", "extended-teach", "--worst", worst, "--json"),
+            *("--surface", "extended-teach", "--worst", worst, "--out", out, "--json"),
         )
     )
     keys = "dialogues success_rate success_rate_interval average_turns average_turns_successful average_reward"
@@ -77,6 +77,7 @@ def test_evaluate_the_expert(movie_project, tmp_path):
     assert result["dialogues"] == 50
     assert result["joint_goal_accuracy"] == result["act_accuracy"] == 1.0
     assert "user  " in worst.read_text(encoding="utf-8")
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 50
 
 
 def test_evaluate_on_a_corpus(movie_project, tmp_path):

@@ -13,8 +13,8 @@ from rasa_hybrid.simulation.rasa_server import RasaServerAgent, ServerError
 class StandIn:
     """Answers as the expert does; knows from the recorded dialogues what the words mean."""
 
-    def __init__(self, simulator, recorded):
-        self.simulator = simulator
+    def __init__(self, simulator, recorded, words=None):
+        self.simulator, self.words = simulator, words
         self.meaning = {}
         for rollout in recorded:
             texts = ()
@@ -58,6 +58,8 @@ class StandIn:
                     "metadata": {"hybrid": {"summary": summary}},
                 }
             )
+            if self.words is not None:
+                events.append({"event": "bot", "text": self.words + action.name})
             if action.name == "action_book_tickets":
                 status = following.context[0].split("=")[1]
                 events.append({"event": "slot", "name": "booking_status", "value": status})
@@ -98,9 +100,9 @@ def direct(movies):
     return list(Environment(movies, expert, side_effects).rollouts(12, seed=11))
 
 
-@pytest.fixture
-def url(movies, direct):
-    server = StandIn(movies, direct).serve()
+@pytest.fixture(params=[None])
+def url(request, movies, direct):
+    server = StandIn(movies, direct, request.param).serve()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -117,6 +119,15 @@ def test_a_server_and_the_agent_behind_it_give_the_same_dialogues(movies, direct
         assert there.dialogue == here.dialogue
         assert there.success == here.success
         assert there.rewards == here.rewards
+
+
+@pytest.mark.parametrize("url", ["I say "], indirect=True)
+def test_dialogues_with_a_server_hold_what_it_said(movies, url):
+    side_effects = SideEffects(movies.flow)
+    agent = RasaServerAgent(url, movies, side_effects)
+    for served in Environment(movies, agent, side_effects).rollouts(3, seed=11):
+        actions = [action for turn in served.dialogue.turns for action in turn.actions]
+        assert [action.text for action in actions] == [f"I say {a.name}" for a in actions]
 
 
 def test_server_that_is_not_there_is_an_error_that_names_it(movies):

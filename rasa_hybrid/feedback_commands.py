@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import time
 from typing import Any, Dict, List, Optional
 
@@ -12,7 +14,8 @@ import click
 _store = click.option(
     "--store",
     required=True,
-    help="URL of the episode store: sqlite:///feedback.db or postgresql+psycopg2://...",
+    envvar="RASA_HYBRID_STORE",
+    help="URL of the episode store: sqlite:///feedback.db or postgresql+psycopg2://... Also RASA_HYBRID_STORE.",
 )
 _out = click.option(
     "--out",
@@ -101,6 +104,7 @@ _json = click.option(
     help="Seconds between two looks at the store.",
 )
 @click.option("--once", is_flag=True, help="Learn what there is, and end.")
+@click.option("--leash", is_flag=True, hidden=True, help="End when standard input is closed.")
 @_json
 def learn(
     model: Optional[str],
@@ -118,6 +122,7 @@ def learn(
     released: List[str],
     interval: float,
     once: bool,
+    leash: bool,
     as_json: bool,
 ) -> None:
     """Learn from the feedback of real conversations, and publish models that pass the gate."""
@@ -132,6 +137,8 @@ def learn(
         )
     if no_gate and (regression or project):
         raise click.UsageError("--no-gate goes without --regression and --project.")
+    if leash:
+        _end_with_parent()
     try:
         opened = EpisodeStore(store)
         corpora = read_corpora(list(regression))
@@ -167,6 +174,21 @@ def learn(
     finally:
         learner.close()
         opened.close()
+
+
+def _end_with_parent() -> None:
+    """Ends this process at once when the server that has started it dies, however that dies, and yields to it before.
+
+    The server holds the other end of standard input. Nothing is lost: a learner may be killed at any moment.
+    """
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(0)
+
+    os.nice(10)
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _show(candidate: str, status: str, figures: Dict[str, Any], as_json: bool) -> None:

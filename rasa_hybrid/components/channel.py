@@ -45,6 +45,7 @@ from rasa_hybrid.components.channel_configuration import (
     check_channel,
 )
 from rasa_hybrid.components.conversion import TrackerReader, domain_facts
+from rasa_hybrid.components.embedded_learner import EmbeddedLearner
 from rasa_hybrid.components.episodes import assemble
 from rasa_hybrid.feedback.metrics import Metrics
 from rasa_hybrid.feedback.store import (
@@ -131,11 +132,13 @@ class FeedbackChannel(InputChannel):
         self.configuration = configuration
         # Opened once to find out whether it can be; each worker opens its own when it starts.
         EpisodeStore(configuration.store).close()
+        learning = configuration.learning
+        self._learner = EmbeddedLearner(configuration.store, learning) if learning else None
         self._store: Optional[EpisodeStore] = None
         self._metrics = Metrics()
         self._writer: Optional[ThreadPoolExecutor] = None
         self._readers: Optional[ThreadPoolExecutor] = None
-        self._task: Optional[asyncio.Task] = None
+        self._tasks: List[asyncio.Task] = []
         self._given: List[Tuple[Given, asyncio.Future]] = []
         #: Conversations that the tracker store does not have, and until when they are not looked for.
         self._absent: OrderedDict[str, float] = OrderedDict()
@@ -481,12 +484,15 @@ class FeedbackChannel(InputChannel):
         activity.explore(self.configuration.exploration)
         self._writer = ThreadPoolExecutor(2, "hybrid_writer")
         self._readers = ThreadPoolExecutor(2, "hybrid_reader")
-        self._task = asyncio.get_running_loop().create_task(self._look_after(app))
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._look_after(app))]
+        if self._learner is not None:
+            self._tasks.append(loop.create_task(self._learner.look_after(app, self._store)))
 
     async def _close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for pool in (self._writer, self._readers):
             if pool is not None:
                 pool.shutdown(wait=True)

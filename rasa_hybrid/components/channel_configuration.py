@@ -40,6 +40,22 @@ DEFAULTS: Dict[str, Any] = {
     "retention": {"text": "keep", "days": 30},
     # How actions are sampled: off, softmax; None: as the policy's configuration says. The others are as there.
     "exploration": {"mode": None, "temperature": 1.0, "floor": 0.02, "never": []},
+    # Who learns: null, a process that the operator runs (`rasa-hybrid learn`); embedded, one that belongs to this server.
+    "learner": None,
+    # How the embedded one learns; the keys are options of `rasa-hybrid learn`, `gate: false` is its --no-gate.
+    "learning": {
+        "out": "models",
+        "corpus": [],
+        "regression": [],
+        "project": None,
+        "dialogues": 200,
+        "margin": 0.02,
+        "gate": True,
+        "least": 25,
+        "most": 500,
+        "learning_rate": 0.0003,
+        "interval": 10,
+    },
     # The page on which people correct the bot while they talk to it.
     "teach": {"enabled": False, "token": None},
 }
@@ -47,7 +63,7 @@ DEFAULTS: Dict[str, Any] = {
 
 @dataclass(frozen=True)
 class ChannelConfiguration:
-    """A checked configuration; see `DEFAULTS`."""
+    """A checked configuration; see `DEFAULTS`. `learning` is None unless the learner is embedded."""
 
     store: str
     token: Optional[str]
@@ -65,6 +81,7 @@ class ChannelConfiguration:
     retention_text: str
     retention_days: float
     exploration: Optional[Exploration]
+    learning: Optional[Mapping[str, Any]]
     teach: Mapping[str, Any]
 
 
@@ -79,7 +96,7 @@ def check_channel(credentials: Mapping[str, Any]) -> ChannelConfiguration:
     """
     _known(credentials, DEFAULTS, "")
     given = {**DEFAULTS, **credentials}
-    for key in ("retention", "exploration", "teach"):
+    for key in ("retention", "exploration", "learning", "teach"):
         if not isinstance(given[key], Mapping):
             _refuse(key, given[key], "a mapping")
         _known(given[key], DEFAULTS[key], f"{key}: ")
@@ -143,6 +160,7 @@ def check_channel(credentials: Mapping[str, Any]) -> ChannelConfiguration:
         retention_text=retention["text"],
         retention_days=float(retention["days"]),
         exploration=_exploration(given["exploration"]),
+        learning=_learning(given["learner"], given["learning"]),
         teach=teach,
     )
 
@@ -163,6 +181,36 @@ def _exploration(given: Mapping[str, Any]) -> Optional[Exploration]:
     if mode is None:
         return None
     return Exploration(mode == "softmax", float(temperature), float(floor), tuple(never))
+
+
+def _learning(learner: Any, given: Mapping[str, Any]) -> Optional[Mapping[str, Any]]:
+    if learner not in (None, "embedded"):
+        _refuse("learner", learner, "embedded or null")
+    for key in ("out", "project"):
+        if not isinstance(given[key], str) and not (key == "project" and given[key] is None):
+            _refuse(f"learning: {key}", given[key], "the path of a folder")
+    for key in ("corpus", "regression"):
+        paths = given[key]
+        if not isinstance(paths, (list, tuple)) or not all(isinstance(p, str) for p in paths):
+            _refuse(f"learning: {key}", paths, "a list of files")
+    if not isinstance(given["gate"], bool):
+        _refuse("learning: gate", given["gate"], "true or false")
+    for key, low in (("dialogues", 10), ("least", 1), ("most", 1)):
+        if not isinstance(given[key], int) or isinstance(given[key], bool) or given[key] < low:
+            _refuse(f"learning: {key}", given[key], f"a whole number of at least {low}")
+    if not _is_number(given["margin"]) or not 0 <= given["margin"] <= 1:
+        _refuse("learning: margin", given["margin"], "a number from 0 to 1")
+    if not _is_number(given["learning_rate"]) or not 0 < given["learning_rate"] <= 1:
+        _refuse("learning: learning_rate", given["learning_rate"], "a number above 0, at most 1")
+    if not _is_number(given["interval"]) or given["interval"] < 0.1:
+        _refuse("learning: interval", given["interval"], "a number of seconds of at least 0.1")
+    if learner is None:
+        return None
+    measured = bool(given["regression"]) or given["project"] is not None
+    if given["gate"] != measured:
+        allowed = "true where there is `regression` or `project` to measure by, and false without"
+        _refuse("learning: gate", given["gate"], allowed)
+    return given
 
 
 def signals_of(given: Mapping[str, Any]) -> Signals:

@@ -110,9 +110,7 @@ class Learner:
         self.ledger = Ledger(store, self.folder.learner())
         self._corpus = corpus
         if base is not None:
-            id = self.folder.take(base)
-            manifest = archive.read_manifest(base)
-            self.ledger.rebase(id, self.folder.archive(id).name, manifest.learnt)
+            begin_with(base, self.ledger, self.folder)
         head = self.ledger.head()
         if head is None:
             raise LearnerError("The store has no model yet: name one with --model.")
@@ -311,6 +309,12 @@ class Learner:
         state = self.folder.state(parent)
         if state is not None and str(state.get("kind")) == kind:
             learning.restore({name: value for name, value in state.items() if name != "kind"})
+
+
+def begin_with(base: str, ledger: Ledger, folder: ModelFolder) -> Model:
+    """Makes an archive of `rasa train` what is learnt from, unless the head descends from it already; the head."""
+    id = folder.take(base)
+    return ledger.rebase(id, folder.archive(id).name, archive.read_manifest(base).learnt)
 
 
 def roll_back(store: EpisodeStore, out: str) -> Tuple[Model, Model]:

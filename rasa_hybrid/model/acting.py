@@ -442,9 +442,9 @@ class ActingModel:
         count = len(belief)
         if not self.settings.candidates:
             width = self.weights["belief/closed_bias"].shape[1]
-            padded = np.full((count, self._slots, width), np.log(BELIEF_FLOOR), np.float32)
+            padded = np.zeros((count, self._slots, width), np.float32)
             known = min(width, logs.shape[-1])
-            padded[..., :known] = logs[..., :known]
+            padded[..., :known] = 1.0 - logs[..., :known] / np.log(BELIEF_FLOOR)
             return padded.reshape(count, -1)
         others = np.zeros((*belief.shape[:2], belief.shape[2]), np.float32)
         others[..., : belief.shape[2] - 2] = belief[..., 2:]

@@ -340,9 +340,8 @@ class JointModel(tf.Module):
         decisions = tf.shape(belief)[0]
         if not self.settings.candidates:
             width = self.sizes["closed"]
-            padded = tf.pad(
-                logs, [[0, 0], [0, 0], [0, width]], constant_values=np.log(BELIEF_FLOOR)
-            )[:, :, :width]
+            above = 1.0 - logs / np.log(BELIEF_FLOOR)
+            padded = tf.pad(above, [[0, 0], [0, 0], [0, width]])[:, :, :width]
             return tf.reshape(padded, [decisions, self.sizes["slots"] * width])
         entropy = -tf.reduce_sum(belief * logs, axis=-1)
         others = tf.pad(belief[:, :, 2:], [[0, 0], [0, 0], [0, 2]])
@@ -426,28 +425,39 @@ def initial_weights(shapes: Mapping[str, Tuple[int, ...]], seed: int) -> Dict[st
 
 
 def _lstm(x: tf.Tensor, p: Mapping[str, tf.Variable], name: str) -> tf.Tensor:
-    """An LSTM over `x` `[batch, time, in]` -> `[batch, time, units]` (gates i, f, g, o as in Keras)."""
+    """An LSTM over `x` `[batch, time, in]` -> `[batch, time, units]` (gates i, f, g, o as in Keras).
+
+    The whole recurrence is one operation: on a CPU several times as fast as a loop over time. It is TensorFlow's first
+    version of it, with gates i, g, f, o, since the gradient registered for `BlockLSTMV2` is that of the first version,
+    too, and so takes the forget gate for the cell's input.
+    """
     kernel, recurrent, bias = (
         p[f"{name}/{part}"] for part in ("kernel", "recurrent_kernel", "bias")
     )
     units = recurrent.shape[0]
     batch = tf.shape(x)[0]
     zeros = tf.zeros([batch, units])
-    # The whole recurrence as one operation: on a CPU several times as fast as a loop over time.
-    outputs = tf.raw_ops.BlockLSTMV2(
+    outputs = tf.raw_ops.BlockLSTM(
         seq_len_max=tf.cast(tf.shape(x)[1], tf.int64),
         x=tf.transpose(x, [1, 0, 2]),
         cs_prev=zeros,
         h_prev=zeros,
-        w=tf.concat([kernel, recurrent], axis=0),
+        w=_cell_before_forget(tf.concat([kernel, recurrent], axis=0)),
         wci=tf.zeros([units]),
         wcf=tf.zeros([units]),
         wco=tf.zeros([units]),
-        b=bias,
-        cell_clip=0.0,
+        b=_cell_before_forget(bias),
+        forget_bias=0.0,
+        cell_clip=-1.0,
         use_peephole=False,
     )
     return tf.transpose(outputs.h, [1, 0, 2])
+
+
+def _cell_before_forget(gates: tf.Tensor) -> tf.Tensor:
+    """Gates i, f, g, o `[..., 4 * units]` in the order i, g, f, o."""
+    i, f, g, o = tf.split(gates, 4, axis=-1)
+    return tf.concat([i, g, f, o], axis=-1)
 
 
 def _reverse(x: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

@@ -12,7 +12,8 @@ from rasa_hybrid.model.vocabulary import SUMMARY_SIZE, Vocabulary
 #: Numbers a slot in v_k: log p(none), log p(dontcare), the two best log-probabilities (all in units
 #: of -log BELIEF_FLOOR), entropy, rest mass.
 BELIEF_FEATURES = 6
-#: Probabilities below this have this one's logarithm in v_k, so that no input of the policy is far from the others.
+#: Probabilities below this have this one's logarithm in v_k. The paper's v_k, one logarithm a value, is in units of
+#: -log BELIEF_FLOOR and counted from there: of some hundred values nearly all are 0, and only likely ones move the policy.
 BELIEF_FLOOR = 1e-3
 #: Beside the parameters, a checkpoint may hold the temperature of each slot's belief `[slots]`, fitted after training
 #: (`learning.calibration`).

@@ -173,8 +173,8 @@ def test_the_papers_model_equals_its_equations_computed_by_hand(seed):
             belief = softmax(scores[: 2 + len(values.closed)])  # eq. 2: none, dontcare, the values
             np.testing.assert_allclose(outputs.belief[0, k, m, : len(belief)], belief, atol=1e-5)
             assert sum(outputs.belief[0, k, m, len(belief) :]) == 0.0
-            logs += [math.log(max(p, BELIEF_FLOOR)) for p in belief]
-            logs += [math.log(BELIEF_FLOOR)] * (width - len(belief))
+            logs += [1.0 - math.log(max(p, BELIEF_FLOOR)) / math.log(BELIEF_FLOOR) for p in belief]
+            logs += [0.0] * (width - len(belief))
         hidden = affine(
             [*state, *logs, *answers[k]], weights["policy/kernel"], weights["policy/bias"]
         )
@@ -332,6 +332,34 @@ def test_gradients_reach_every_parameter(preset, unreached):
     }
     assert set(network.parameters) - reached == unreached
     assert all(np.isfinite(tf.convert_to_tensor(g).numpy()).all() for g in gradients.values())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_gradients_are_the_slopes_of_the_loss(preset):
+    encoder = learnable_encoder(preset)
+    sizes = sizes_of(encoder.vocabulary, encoder.ontology)
+    network = JointModel(encoder.settings, sizes, random_weights(encoder))
+    batch = as_tensors(learnable_batch(encoder))
+
+    def loss() -> tf.Tensor:
+        return supervised_losses(network(batch), batch, encoder.settings).total
+
+    names, parameters = zip(*network.parameters.items())
+    with tf.GradientTape() as tape:
+        total = loss()
+    gradients = tape.gradient(total, parameters, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    for name, parameter, gradient in zip(names, parameters, gradients):
+        gradient, before = tf.convert_to_tensor(gradient).numpy(), parameter.numpy()
+        norm = np.linalg.norm(gradient)
+        if norm < 1e-4:
+            continue
+        step = 0.003 * gradient / norm
+        parameter.assign(before + step)
+        above = float(loss())
+        parameter.assign(before - step)
+        below = float(loss())
+        parameter.assign(before)
+        assert (above - below) / 0.006 == pytest.approx(norm, rel=0.03, abs=0.003), name
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 import pytest
 import sqlalchemy as sa
@@ -18,8 +18,8 @@ from rasa_hybrid.feedback.store import EpisodeStore
 from tests.components.bot_server import BotServer, bot_server, eventually
 from tests.own_database import own_database
 
-#: 64 for the figure in the documentation.
-CONVERSATIONS = int(os.environ.get("FEEDBACK_CONVERSATIONS", "12"))
+#: At the same time.
+CONVERSATIONS = int(os.environ.get("FEEDBACK_CONVERSATIONS", "64"))
 TEXTS = ("hello", "thai food on friday", "something else please")
 
 
@@ -51,14 +51,22 @@ def test_two_workers_serve_conversations_with_feedback_and_a_learner_learns_from
         workers = {"SANIC_WORKERS": "2"}
         server_arguments: List[Any] = [archive, tmp_path, actions_url, channel, (), endpoints]
         with bot_server(*server_arguments, environment=workers) as server:
+            # All talk at once; the first half says how it was, the others are interrupted.
+            half = CONVERSATIONS // 2
             with ThreadPoolExecutor(CONVERSATIONS) as users:
-                half = CONVERSATIONS // 2
-                given = list(users.map(lambda i: converse(server, store, i), range(half)))
+                list(
+                    users.map(
+                        lambda i: say(server, i, TEXTS[: None if i < half else 1]),
+                        range(CONVERSATIONS),
+                    )
+                )
+                given = list(users.map(lambda i: rate(server, store, i), range(half)))
             server.process.send_signal(signal.SIGKILL)
             _kill_children(tmp_path)
         with bot_server(*server_arguments, environment=workers) as server:
             with ThreadPoolExecutor(CONVERSATIONS) as users:
-                given += users.map(lambda i: converse(server, store, i), range(half, CONVERSATIONS))
+                list(users.map(lambda i: say(server, i, TEXTS[1:]), range(half, CONVERSATIONS)))
+                given += users.map(lambda i: rate(server, store, i), range(half, CONVERSATIONS))
             # Whoever of the workers answers, the conversation and its feedback are known to both.
             for i in range(4):
                 headers = {"X-Conversation-Token": store.token(f"user-{i}")}
@@ -82,16 +90,21 @@ def test_two_workers_serve_conversations_with_feedback_and_a_learner_learns_from
         store.close()
 
 
-def converse(server: BotServer, store: EpisodeStore, i: int) -> str:
-    """One user: talks over REST or over our channel, and says how it was. The id of the feedback."""
+def say(server: BotServer, i: int, texts: Sequence[str]) -> None:
+    """One user talks, over REST or over our channel."""
     sender = f"user-{i}"
-    for text in TEXTS:
+    for text in texts:
         if i % 2:
             body = {"sender": sender, "message": text}
             answer = server.ask("POST", "/webhooks/rest/webhook", body)
         else:
             answer = server.say(sender, text)
         assert answer.status == 200 and answer.body, answer
+
+
+def rate(server: BotServer, store: EpisodeStore, i: int) -> str:
+    """One user says how it was; the id of the feedback."""
+    sender = f"user-{i}"
     given = server.rate(sender, store.token(sender), success=i % 3 > 0, feedback_id=f"f-{i}")
     assert given.status == 201, given
     return given.body["feedback_id"]

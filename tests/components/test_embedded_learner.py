@@ -6,12 +6,14 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, List
 
 import pytest
 from rasa.shared.exceptions import InvalidConfigException
 
 from rasa_hybrid import FeedbackChannel
+from rasa_hybrid.components import embedded_learner
 from rasa_hybrid.components.channel_configuration import DEFAULTS
 from rasa_hybrid.components.embedded_learner import EmbeddedLearner
 from rasa_hybrid.corpora import write_jsonl
@@ -177,6 +179,36 @@ def test_options_are_those_of_the_command(tmp_path: Path) -> None:
     assert not context.params["no_gate"] and not context.params["once"]
     without = EmbeddedLearner("sqlite:///x.db", {**DEFAULTS["learning"], "gate": False})
     assert "--no-gate" in without._options()
+
+
+async def test_beside_a_model_server_nothing_is_learnt(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = EpisodeStore(f"sqlite:///{tmp_path / 'feedback.db'}")
+    embedded = EmbeddedLearner(str(store.engine.url), {**DEFAULTS["learning"], "gate": False})
+    agent = SimpleNamespace(is_ready=lambda: True, model_server="http://localhost:5010")
+    await embedded.look_after(SimpleNamespace(ctx=SimpleNamespace(agent=agent)), store)
+    assert "take one of them away" in caplog.text
+    store.close()
+
+
+def test_a_learner_that_ended_is_started_again_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {**DEFAULTS["learning"], "out": str(tmp_path), "gate": False}
+    embedded = EmbeddedLearner(f"sqlite:///{tmp_path / 'feedback.db'}", settings)
+    # There is no model yet, so it ends at once and says why.
+    embedded._keep_running()
+    first = embedded._process
+    assert first is not None and first.wait(120) == 1
+    embedded._keep_running()
+    embedded._keep_running()
+    assert embedded._process is None
+    assert "has ended with status 1" in caplog.text
+    monkeypatch.setattr(embedded_learner, "_PAUSE", 0.0)
+    embedded._keep_running()
+    assert embedded._process is not None and embedded._process.pid != first.pid
+    embedded._end()
 
 
 def test_several_workers_are_refused(

@@ -18,11 +18,18 @@ from rasa.shared.core.trackers import DialogueStateTracker
 
 from rasa_hybrid.components.configuration import PolicyConfiguration
 from rasa_hybrid.components.conversion import Reading, TrackerReader, domain_facts
-from rasa_hybrid.dialogue import Belief, DomainFacts, ResultSummary, Turn, Utterance
+from rasa_hybrid.dialogue import (
+    Belief,
+    DomainFacts,
+    ResultSummary,
+    Turn,
+    Utterance,
+    without_none,
+)
 from rasa_hybrid.knowledge import GuardedKnowledgeBase, KnowledgeBaseError, next_offer
 from rasa_hybrid.knowledge.base import ID
 from rasa_hybrid.model.acting import ActingModel, Conversation, Understanding
-from rasa_hybrid.model.encoding import Encoder
+from rasa_hybrid.model.encoding import Encoder, by_rank
 
 logger = logging.getLogger(__name__)
 
@@ -167,11 +174,9 @@ class Runtime:
     def decide(self, state: TurnState) -> np.ndarray:
         """Probabilities of the model's actions `[actions]`."""
         turn = state.turn
-        goal = state.belief.goal()
-        context = self.reader.context(state.reading.slots, goal, state.reading.loop)
         late = [o for o in turn.overrides if o.after]
-        for override in late:
-            goal[override.slot] = override.value
+        goal = {**state.belief.goal(), **{o.slot: o.value for o in by_rank(late)}}
+        context = self.reader.context(state.reading.slots, without_none(goal), state.reading.loop)
         return self.model.decide(
             [state.conversation], [state.summary], [turn.actions], [context], [late]
         )[0]

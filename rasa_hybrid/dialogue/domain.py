@@ -60,10 +60,15 @@ class DomainFacts:
         return slot_text(kind, value)
 
     def feature(self, slot: str, value: Any) -> Optional[str]:
-        """What an influencing slot shows of its value, as Rasa featurizes it; None if nothing."""
+        """What an influencing slot shows of its value, as Rasa featurizes it; None if nothing.
+
+        Other than there, an empty list shows itself: an action that found nothing has to be told from one that did not run.
+        """
         facts = self.slots.get(slot)
-        if facts is None or not facts.influences or value is None or value == []:
+        if facts is None or not facts.influences or value is None:
             return None
+        if value == []:
+            return f"slot:{slot}=empty" if facts.kind == "list" else None
         if facts.kind == "categorical":
             known = {str(v).lower() for v in facts.values}
             return (

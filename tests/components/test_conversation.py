@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, List
 
 import pytest
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import (
+    ActionExecuted,
     ActionReverted,
     AllSlotsReset,
     FollowupAction,
@@ -18,6 +19,7 @@ from rasa.shared.core.events import (
 from rasa.shared.core.trackers import DialogueStateTracker
 
 from rasa_hybrid.components.conversion import TrackerReader, domain_facts
+from rasa_hybrid.components.policy import served_runtime
 from rasa_hybrid.dialogue import Override
 from tests.components.running import Conversation, best_values, run
 
@@ -147,6 +149,30 @@ def test_custom_action_beats_what_the_model_tracked(user: Conversation) -> None:
     user.say("the same as last time")
     assert user.slots["cuisine"] == "italian"
     assert user.say("on friday").goal == {"cuisine": "italian", "date": "friday"}
+
+
+def test_what_an_action_set_is_seen_by_the_next_decision_as_in_training(
+    agent: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = served_runtime()
+    runtime.use_domain(agent.domain)
+    events = [
+        UserUttered("thai food on friday"),
+        SlotSet("cuisine", "thai"),
+        SlotSet("date", "friday"),
+        ActionExecuted("action_recall"),
+        SlotSet("cuisine", "french"),
+        SlotSet("date", None),
+    ]
+    tracker = DialogueStateTracker.from_events("anna", events, agent.domain.slots)
+    state = runtime.turn(tracker)
+    shown: List[Any] = []
+    monkeypatch.setattr(runtime.model, "decide", lambda *inputs: shown.append(inputs) or [None])
+    runtime.decide(state)
+    tracker.update(ActionExecuted("action_listen"), agent.domain)
+    [_, _, _, [context], _] = shown[0]
+    assert context == runtime.reader.story(tracker).turns[-1].closing_context
+    assert context == ("slot:cuisine=french",)
 
 
 def test_external_slot_is_in_force_until_the_user_says_otherwise(user: Conversation) -> None:

@@ -67,6 +67,14 @@ def model_sets(slot: str, value: Any) -> SlotSet:
     return SlotSet(slot, value, metadata={HYBRID: {"source": "model"}})
 
 
+def test_empty_list_is_told_from_a_list_that_nobody_filled() -> None:
+    domain = Domain.from_yaml("slots: {films: {type: list, mappings: [{type: custom}]}}")
+    facts = domain_facts(domain)
+    assert facts.context({"films": ["Aurora"]}) == ("slot:films=set",)
+    assert facts.context({"films": []}) == ("slot:films=empty",)
+    assert facts.context({"films": None}) == ()
+
+
 def test_an_action_says_the_slots_of_its_name_and_of_its_responses():
     values = {"offer_date": "friday", "city": "rome", "date": "monday"}
     assert FACTS.acts("utter_ask_date", {}) == (DialogueAct("ask", "date"),)

@@ -105,6 +105,8 @@ _MOST_WORDINGS = 20
 _REHEARSAL_PASSES = 4
 #: Dialogues that break off with words which only rules answer, for each other dialogue.
 _DIGRESSIONS = 0.25
+#: Dialogues that break off with words which nobody knows: so many for each other dialogue, and at most.
+_UNKNOWN_ANSWERS, _MOST_UNKNOWN_ANSWERS = 0.25, 150
 
 
 class UnusableModelError(RasaException):
@@ -264,6 +266,8 @@ class HybridPolicy(Policy):
             )
             if configuration.warm_start is not None:
                 weights = self._warm_start(encoder, weights, configuration.warm_start)
+        if goal_slots and settings.candidates:
+            dialogues = dialogues + self._unknown_answers(dialogues, encoder)
         trainer = SupervisedTrainer(encoder, weights)
         with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as progress:
             epochs = trainer.fit(dialogues, utterances, progress)
@@ -586,6 +590,31 @@ class HybridPolicy(Policy):
                 name = f"{dialogue.id}, then {intent}"
                 digressions.append(replace(dialogue, id=name, turns=turns, complete=False))
         return digressions
+
+    def _unknown_answers(self, dialogues: Sequence[Dialogue], encoder: Encoder) -> List[Dialogue]:
+        """Dialogues that break off with words which the model does not know, or with none: they change no goal.
+
+        Without these the answers of a small project, each of which is a value or a "don't care", would teach that
+        whatever is no value is a "don't care". Where a slot's values are on no list, a word that nobody knows may be one.
+        """
+        if any(values.kind == "open" for values in encoder.ontology.values.values()):
+            return []
+        rng = np.random.default_rng(self.configuration.settings.seed)
+        words = [
+            word for word in encoder.vocabulary.words.names if len(word) > 2 and word.isalpha()
+        ]
+        count = min(round(len(dialogues) * _UNKNOWN_ANSWERS), _MOST_UNKNOWN_ANSWERS)
+        asked = [d for d in dialogues if any(t.user is not None and t.user.text for t in d.turns)]
+        answers: List[Dialogue] = []
+        for i in rng.permutation(len(asked))[:count] if words else ():
+            before = asked[i].turns[: int(rng.integers(len(asked[i].turns) + 1))]
+            user = Utterance(_made_up(words, int(rng.integers(5)), rng))
+            labelled = all(turn.goal is not None for turn in before if turn.user is not None)
+            if labelled and not encoder.utterance(user).matches:
+                turns = (*before, Turn(user=user, goal=_goal_after(before)))
+                name = f"{asked[i].id}, then unknown words"
+                answers.append(replace(asked[i], id=name, turns=turns, complete=False))
+        return answers
 
     def _rehearsal(
         self, encoder: Encoder, dialogues: Sequence[Dialogue], taught: Sequence[Dialogue]
@@ -920,6 +949,12 @@ def _intents_of_rules(rules: Sequence[DialogueStateTracker]) -> Set[str]:
             elif isinstance(event, UserUttered) and loop is None and not event.entities:
                 intents.add(event.intent_name)
     return intents - {None}
+
+
+def _made_up(words: Sequence[str], count: int, rng: np.random.Generator) -> str:
+    """Words that are made of the first half of one word and the second half of another one."""
+    pairs = [(words[int(a)], words[int(b)]) for a, b in rng.integers(len(words), size=(count, 2))]
+    return " ".join(a[: len(a) // 2 + 1] + b[len(b) // 2 :] for a, b in pairs)
 
 
 def _goal_after(turns: Sequence[Turn]) -> Dict[str, str]:

@@ -63,6 +63,12 @@ def test_anything_is_fine_becomes_the_dontcare_value_and_constrains_nothing(
     assert offer.decisions[0]["summary"] == {"matches": 5, "remaining": 5}
 
 
+@pytest.mark.parametrize("answer", ["mexican", "zorblax", "kebab with onions"])
+def test_an_answer_of_unknown_words_changes_no_goal(user: Conversation, answer: str) -> None:
+    assert user.say("on friday").actions == ["utter_ask_cuisine"]
+    assert user.say(answer).goal == {"date": "friday"}
+
+
 def test_metadata_of_each_action_holds_belief_propensity_query_and_model(
     user: Conversation, agent: Any
 ) -> None:

@@ -105,6 +105,9 @@ class ActingModel:
         self.settings = encoder.settings
         self.weights = {name: np.asarray(value, np.float32) for name, value in weights.items()}
         self._slots = len(encoder.ontology.slots)
+        directions = [_gates(self.weights, f"utterance_{way}") for way in ("forward", "backward")]
+        self._readers = [np.stack(parts) for parts in zip(*directions)]
+        self._dialogue = _gates(self.weights, "dialogue")
         #: `[slots]` temperatures of the beliefs that are shown, None if they were not calibrated.
         self.temperature = self.weights.get(TEMPERATURE)
 
@@ -271,8 +274,10 @@ class ActingModel:
 
     def _encode_utterances(self, batch: Batch) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         w, settings = self.weights, self.settings
-        tokens, lengths = batch["tokens"], batch["lengths"]
-        count, longest = tokens.shape
+        lengths = batch["lengths"]
+        longest = int(lengths.max(initial=1))  # not what `collate` pads to
+        tokens = batch["tokens"][:, :longest]
+        count = len(tokens)
         units = 2 * settings.utterance_lstm_size
         if not count:
             slots = self._slots if settings.candidates else 1
@@ -289,10 +294,12 @@ class ActingModel:
         mask = (np.arange(longest)[None] < lengths[:, None]).astype(np.float32)[:, :, None]
         embedded = vectors[tokens]
         if settings.candidates:
-            embedded = embedded + batch["token_slots"] @ w["token_slots"]
+            embedded = embedded + batch["token_slots"][:, :longest] @ w["token_slots"]
         embedded = embedded * mask
-        forward, _, _ = _lstm(embedded, w, "utterance_forward")
-        backward = _reverse(_lstm(_reverse(embedded, lengths), w, "utterance_backward")[0], lengths)
+        # Both directions in one loop over time.
+        both = np.stack([embedded, _reverse(embedded, lengths)])
+        (forward, backward), _, _ = _lstm(both, *self._readers)
+        backward = _reverse(backward, lengths)
         states = np.concatenate([forward, backward], axis=-1) * mask
         last = np.maximum(lengths - 1, 0)
         encoded = np.concatenate([forward[np.arange(count), last], backward[:, 0]], axis=-1)
@@ -322,7 +329,7 @@ class ActingModel:
         x = np.concatenate(inputs, axis=-1)
         hidden = np.stack([c.hidden for c in conversations])
         cell = np.stack([c.cell for c in conversations])
-        _, hidden, cell = _lstm(x[:, None], w, "dialogue", hidden, cell)
+        _, hidden, cell = _lstm(x[:, None], *self._dialogue, hidden, cell)
         return hidden, cell
 
     def _belief_step(
@@ -501,30 +508,38 @@ def _rows(utterances: Sequence[EncodedUtterance]) -> List[int]:
     return [rows.setdefault((u.words, u.intent, u.tags), len(rows)) for u in utterances]
 
 
-def _lstm(
-    x: np.ndarray,
-    w: Mapping[str, np.ndarray],
-    name: str,
-    hidden: Optional[np.ndarray] = None,
-    cell: Optional[np.ndarray] = None,
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outputs `[batch, time, units]` and last states of an LSTM (gates i, f, g, o)."""
+def _gates(w: Mapping[str, np.ndarray], name: str) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Kernel, recurrent kernel and bias of an LSTM; of sigmoid gates the half, as sigmoid(x) = (tanh(x / 2) + 1) / 2."""
     kernel, recurrent, bias = (
         w[f"{name}/{part}"] for part in ("kernel", "recurrent_kernel", "bias")
     )
-    units = recurrent.shape[0]
-    batch, time = x.shape[:2]
-    h = np.zeros((batch, units), np.float32) if hidden is None else hidden
-    c = np.zeros((batch, units), np.float32) if cell is None else cell
-    inputs = x @ kernel + bias
-    outputs = np.empty((batch, time, units), np.float32)
-    for t in range(time):
-        gates = inputs[:, t] + h @ recurrent
-        sigmoids = _sigmoid(gates)
-        candidate = np.tanh(gates[:, 2 * units : 3 * units])
-        c = sigmoids[:, units : 2 * units] * c + sigmoids[:, :units] * candidate
-        h = sigmoids[:, 3 * units :] * np.tanh(c)
-        outputs[:, t] = h
+    halved = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), len(bias) // 4)
+    return kernel * halved, recurrent * halved, (bias * halved)[None]
+
+
+def _lstm(
+    x: np.ndarray,
+    kernel: np.ndarray,
+    recurrent: np.ndarray,
+    bias: np.ndarray,
+    hidden: Optional[np.ndarray] = None,
+    cell: Optional[np.ndarray] = None,
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outputs `[..., batch, time, units]` and last states of LSTMs (gates i, f, g, o) with the weights of `_gates`."""
+    units = recurrent.shape[-2]
+    shape = (*x.shape[:-2], units)
+    h = np.zeros(shape, np.float32) if hidden is None else hidden
+    c = np.zeros(shape, np.float32) if cell is None else cell
+    inputs = x.reshape(*x.shape[:-3], -1, x.shape[-1]) @ kernel + bias
+    inputs = inputs.reshape(*x.shape[:-1], -1)
+    outputs = np.empty((*x.shape[:-1], units), np.float32)
+    for t in range(x.shape[-2]):
+        gates = np.tanh(inputs[..., t, :] + h @ recurrent)
+        sigmoids = 0.5 * gates + 0.5
+        g = gates[..., 2 * units : 3 * units]
+        c = sigmoids[..., units : 2 * units] * c + sigmoids[..., :units] * g
+        h = sigmoids[..., 3 * units :] * np.tanh(c)
+        outputs[..., t, :] = h
     return outputs, h, c
 
 
@@ -595,10 +610,6 @@ def _one_hot(index: int, size: int) -> np.ndarray:
     row = np.zeros(size, np.float32)
     row[index] = 1.0
     return row
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (np.tanh(0.5 * x) + 1.0)
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:

@@ -292,13 +292,12 @@ class ActingModel:
             grams = (w["subwords"][batch["subwords"]] * present).sum(axis=1)
             vectors = vectors + grams / np.maximum(present.sum(axis=1), 1.0)
         mask = (np.arange(longest)[None] < lengths[:, None]).astype(np.float32)[:, :, None]
-        embedded = vectors[tokens]
+        kernel, recurrent, bias = self._readers
+        gates = (vectors @ kernel)[:, tokens] + bias[:, None]
         if settings.candidates:
-            embedded = embedded + batch["token_slots"][:, :longest] @ w["token_slots"]
-        embedded = embedded * mask
-        # Both directions in one loop over time.
-        both = np.stack([embedded, _reverse(embedded, lengths)])
-        (forward, backward), _, _ = _lstm(both, *self._readers)
+            gates += batch["token_slots"][:, :longest] @ (w["token_slots"] @ kernel)[:, None]
+        gates[1] = _reverse(gates[1], lengths)
+        (forward, backward), _, _ = _lstm(gates, recurrent)
         backward = _reverse(backward, lengths)
         states = np.concatenate([forward, backward], axis=-1) * mask
         last = np.maximum(lengths - 1, 0)
@@ -329,7 +328,8 @@ class ActingModel:
         x = np.concatenate(inputs, axis=-1)
         hidden = np.stack([c.hidden for c in conversations])
         cell = np.stack([c.cell for c in conversations])
-        _, hidden, cell = _lstm(x[:, None], *self._dialogue, hidden, cell)
+        kernel, recurrent, bias = self._dialogue
+        _, hidden, cell = _lstm((x @ kernel + bias)[:, None], recurrent, hidden, cell)
         return hidden, cell
 
     def _belief_step(
@@ -518,22 +518,24 @@ def _gates(w: Mapping[str, np.ndarray], name: str) -> Tuple[np.ndarray, np.ndarr
 
 
 def _lstm(
-    x: np.ndarray,
-    kernel: np.ndarray,
+    inputs: np.ndarray,
     recurrent: np.ndarray,
-    bias: np.ndarray,
     hidden: Optional[np.ndarray] = None,
     cell: Optional[np.ndarray] = None,
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outputs `[..., batch, time, units]` and last states of LSTMs (gates i, f, g, o) with the weights of `_gates`."""
+    """Outputs `[..., batch, time, units]` and last states of LSTMs, or of several at once.
+
+    Args:
+        inputs: what their gates i, f, g, o read, `[..., batch, time, 4 * units]`; sigmoid gates as in `_gates`.
+        recurrent: `[..., units, 4 * units]`.
+        hidden: states `[..., batch, units]` to go on from, None: zeros.
+        cell: the same.
+    """
     units = recurrent.shape[-2]
-    shape = (*x.shape[:-2], units)
-    h = np.zeros(shape, np.float32) if hidden is None else hidden
-    c = np.zeros(shape, np.float32) if cell is None else cell
-    inputs = x.reshape(*x.shape[:-3], -1, x.shape[-1]) @ kernel + bias
-    inputs = inputs.reshape(*x.shape[:-1], -1)
-    outputs = np.empty((*x.shape[:-1], units), np.float32)
-    for t in range(x.shape[-2]):
+    h = np.zeros((*inputs.shape[:-2], units), np.float32) if hidden is None else hidden
+    c = np.zeros_like(h) if cell is None else cell
+    outputs = np.empty((*inputs.shape[:-1], units), np.float32)
+    for t in range(inputs.shape[-2]):
         gates = np.tanh(inputs[..., t, :] + h @ recurrent)
         sigmoids = 0.5 * gates + 0.5
         g = gates[..., 2 * units : 3 * units]

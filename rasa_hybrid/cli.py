@@ -660,6 +660,11 @@ def reinforce(
     type=click.Path(exists=True, dir_okay=False),
     help="Google M2M file for table 1; `train` beside it is trained on.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Models that learn at once, on one core each.  [default: one a core]",
+)
 @_json
 def reproduce(
     project: str,
@@ -673,6 +678,7 @@ def reproduce(
     test_surface: str,
     dstc2_test: Optional[str],
     m2m_test: Optional[str],
+    jobs: Optional[int],
     as_json: bool,
 ) -> None:
     """Run the paper's experiments and write its tables and figures as a report (HTML, Markdown, PNG, CSV).
@@ -705,6 +711,7 @@ def reproduce(
             Surfaces(train_surface, teach_surface, test_surface),
             {name: path for name, path in files.items() if path is not None},
             tell,
+            jobs,
         )
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error

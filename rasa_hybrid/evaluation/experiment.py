@@ -17,6 +17,7 @@ import yaml
 
 from rasa_hybrid.dialogue import Dialogue, DomainFacts, goal_value, normalise
 from rasa_hybrid.evaluation.curves import interact, measured
+from rasa_hybrid.evaluation.workers import tell_parent
 from rasa_hybrid.learning.agent import with_known_values
 from rasa_hybrid.learning.imitation import ImitationSettings
 from rasa_hybrid.learning.practice import FeedbackPractice, TeachingPractice, practise
@@ -183,6 +184,10 @@ class Stage(NamedTuple):
         """Name of its directory."""
         return self.name.replace(" ", "-").replace("+", "_")
 
+    def path(self, directory: Path) -> Path:
+        """What was found, once the stage is done, in the directory of a seed."""
+        return directory / f"{self.folder}.json"
+
 
 def stages(experiment: Experiment) -> List[Stage]:
     """The models of an experiment, each after those that it builds on, what tells most first."""
@@ -231,7 +236,7 @@ class Laboratory:
 
     def run(self, stage: Stage) -> Dict[str, Any]:
         """What a stage found; it is run if that is not on disk yet."""
-        path = self.directory / f"{stage.folder}.json"
+        path = stage.path(self.directory)
         if path.exists():
             return json.loads(path.read_text(encoding="utf-8"))
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -340,6 +345,22 @@ class Laboratory:
         return offline_accuracy(acting, self._offline, simulator.slots)
 
 
+def run_stage(
+    experiment: Experiment,
+    project: Union[str, Path],
+    surfaces: Surfaces,
+    directory: Path,
+    seed: int,
+    stage: Stage,
+) -> Dict[str, Any]:
+    """`Laboratory.run` as the work of `workers.side_by_side`."""
+
+    def tell(line: str) -> None:
+        tell_parent(f"seed {seed}, {line}")
+
+    return Laboratory(experiment, project, surfaces, directory, seed, tell).run(stage)
+
+
 def offline_accuracy(
     model: ActingModel, dialogues: Sequence[Dialogue], slots: Sequence[str]
 ) -> Dict[str, Any]:
@@ -373,4 +394,13 @@ def _untrained(model: TrainedModel, seed: int) -> TrainedModel:
     return model._replace(weights=initial_weights(shapes, seed))
 
 
-__all__ = ["QUICK", "Experiment", "Laboratory", "Stage", "Surfaces", "offline_accuracy", "stages"]
+__all__ = [
+    "QUICK",
+    "Experiment",
+    "Laboratory",
+    "Stage",
+    "Surfaces",
+    "offline_accuracy",
+    "run_stage",
+    "stages",
+]

@@ -22,12 +22,13 @@ from rasa_hybrid.evaluation.experiment import (
     SCRATCH,
     SUPERVISED,
     Experiment,
-    Laboratory,
     Stage,
     Surfaces,
+    run_stage,
     stages,
 )
 from rasa_hybrid.evaluation.intervals import bootstrap_interval
+from rasa_hybrid.evaluation.workers import side_by_side
 from rasa_hybrid.learning.practice import PracticeError
 from rasa_hybrid.learning.tracking import TrackingPlan, tracking_settings
 from rasa_hybrid.learning.tracking_experiment import Splits, read_dataset, run_tracking
@@ -87,6 +88,7 @@ def reproduce(
     surfaces: Optional[Surfaces] = None,
     table_1: Optional[Mapping[str, str]] = None,
     tell: Tell = lambda line: None,
+    jobs: Optional[int] = None,
 ) -> Dict[str, Any]:
     """Runs an experiment and writes its report; a directory with an unfinished run is gone on with.
 
@@ -98,6 +100,7 @@ def reproduce(
         surfaces: which words each part uses.
         table_1: `dstc2` and `m2m` to test files, whose training file lies beside it.
         tell: called with what goes on, a line at a time.
+        jobs: stages that run at once, in processes of one thread each; None: one a core.
 
     Returns:
         Figures of the tables, by stage, and the comparisons.
@@ -112,17 +115,23 @@ def reproduce(
     trackers = _table_1(out, experiment, table_1 or {}, seeds, tell)
     planned = stages(experiment)
     left = TimeLeft(len(seeds) * sum(_work(experiment, stage) for stage in planned))
-    results: List[Dict[str, Any]] = []
-    for seed in seeds:
-        laboratory: Optional[Laboratory] = None
-        for stage in planned:
-            directory = out / f"seed-{seed}"
-            there = (directory / f"{stage.folder}.json").exists()
-            if laboratory is None:
-                laboratory = Laboratory(experiment, project, surfaces, directory, seed, tell)
-            tell(f"seed {seed}, {stage.name}: {'on disk' if there else 'begins'}; {left}")
-            results.append(laboratory.run(stage))
-            left.finished(_work(experiment, stage), there)
+    orders = {
+        (seed, stage.name): (experiment, project, surfaces, out / f"seed-{seed}", seed, stage)
+        for stage in planned
+        for seed in seeds
+    }
+    there = [
+        (seed, s.name) for seed in seeds for s in planned if s.path(out / f"seed-{seed}").exists()
+    ]
+    parents = {
+        (seed, s.name): (seed, s.parent) if s.parent else None for seed in seeds for s in planned
+    }
+    found: Dict[Any, Dict[str, Any]] = {}
+    for task, result in side_by_side(parents, run_stage, orders, jobs or os.cpu_count() or 1, tell):
+        found[task] = result
+        left.finished(_work(experiment, orders[task][-1]), task in there)
+        tell(f"seed {task[0]}, {task[1]}: {'was on disk' if task in there else 'done'}; {left}")
+    results = [found[seed, stage.name] for seed in seeds for stage in planned]
     seconds = round(time.perf_counter() - began, 1)
     return report(out, experiment, surfaces, seeds, results, trackers, seconds)
 

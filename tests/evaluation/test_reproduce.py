@@ -114,7 +114,7 @@ def test_an_experiment_writes_its_report_and_goes_on_after_a_kill(
 ):
     out = tmp_path / "out"
     arguments = ["--project", PROJECT, "--out", out, "--experiment", experiment, "--seeds", 1]
-    arguments += ["--teach-surface", "train", "--test-surface", "train", "--json"]
+    arguments += ["--teach-surface", "train", "--test-surface", "train", "--json", "--jobs", 1]
     learn, begun = experiments.Laboratory._learn, []
 
     def killed(laboratory, stage):

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from weakref import WeakSet
 
 import numpy as np
@@ -27,10 +26,8 @@ from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import (
     ActionExecuted,
     ActionExecutionRejected,
-    ActiveLoop,
     Event,
     SlotSet,
-    UserUttered,
 )
 from rasa.shared.core.generator import TrackerWithCachedStates
 from rasa.shared.core.trackers import DialogueStateTracker
@@ -41,8 +38,6 @@ import rasa_hybrid
 from rasa_hybrid.components import activity, rasa_internals
 from rasa_hybrid.components.activity import Exploration, session_begun
 from rasa_hybrid.components.configuration import (
-    GOAL_SLOT_TYPES,
-    INTERNAL_SLOTS,
     PolicyConfiguration,
     check_configuration,
     check_domain,
@@ -53,30 +48,34 @@ from rasa_hybrid.components.conversion import (
     HYBRID,
     KNOWLEDGE_BASE,
     MODEL,
-    TAUGHT_SOURCE,
     TEACHER,
     TrackerReader,
     Wordings,
     domain_facts,
     placeholders,
     slot_value,
-    story_key,
     utterance_of,
 )
 from rasa_hybrid.components.corpus import make_missing
+from rasa_hybrid.components.lessons import (
+    corpus_dialogues,
+    digressions,
+    goal_slots_of,
+    is_own,
+    listed_values,
+    rehearsal,
+    story_dialogues,
+    unknown_answers,
+    warn_about_data,
+    warn_about_new_labels,
+    word_vectors,
+)
 from rasa_hybrid.components.runtime import Runtime, TurnState
 from rasa_hybrid.components.tokenizer import splitter_of
-from rasa_hybrid.corpora import CorpusError, read_jsonl
 from rasa_hybrid.dialogue import (
     DONTCARE,
-    LISTEN,
-    NONE,
     TAUGHT,
-    Dialogue,
     DomainFacts,
-    ResultSummary,
-    Turn,
-    Utterance,
 )
 from rasa_hybrid.knowledge import (
     GuardedKnowledgeBase,
@@ -85,28 +84,15 @@ from rasa_hybrid.knowledge import (
     knowledge_base_from_config,
 )
 from rasa_hybrid.knowledge.base import ID
-from rasa_hybrid.learning.rehearsal import mixed
 from rasa_hybrid.model import checkpoint
-from rasa_hybrid.model.candidates import SlotValues
-from rasa_hybrid.model.embeddings import read_vectors, with_vectors
+from rasa_hybrid.model.embeddings import with_vectors
 from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.exploration import exploring_policy
 from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
-from rasa_hybrid.model.preparation import prepare, unsaid_values
-from rasa_hybrid.model.settings import SettingsError
+from rasa_hybrid.model.preparation import prepare
 from rasa_hybrid.model.warm_start import warm_start
 
 logger = logging.getLogger(__name__)
-
-#: Stories are worded so often that there are about so many dialogues.
-_WORDED_DIALOGUES = 300
-_MOST_WORDINGS = 20
-#: Passes that a quick update makes over its dialogues.
-_REHEARSAL_PASSES = 4
-#: Dialogues that break off with words which only rules answer, for each other dialogue.
-_DIGRESSIONS = 0.25
-#: Dialogues that break off with words which nobody knows: so many for each other dialogue, and at most.
-_UNKNOWN_ANSWERS, _MOST_UNKNOWN_ANSWERS = 0.25, 150
 
 
 class UnusableModelError(RasaException):
@@ -215,7 +201,7 @@ class HybridPolicy(Policy):
             for t in training_trackers
             if not t.is_augmented and not getattr(t, "is_rule_tracker", False)
         ]
-        goal_slots = self._goal_slots(domain, trackers)
+        goal_slots = goal_slots_of(configuration, domain, trackers)
         reader = TrackerReader(
             facts, goal_slots, configuration.settings.pipeline, configuration.dontcare_value
         )
@@ -223,13 +209,15 @@ class HybridPolicy(Policy):
         check_offers(configuration, knowledge_base.columns if knowledge_base else None)
         examples = training_data.intent_examples if training_data else []
         wordings = Wordings(examples)
-        stories = self._stories(reader, trackers, wordings, knowledge_base)
-        corpus = [facts.harmonise(dialogue) for dialogue in self._corpus(goal_slots)]
+        stories = story_dialogues(configuration, reader, trackers, wordings, knowledge_base)
+        corpus = [
+            facts.harmonise(dialogue) for dialogue in corpus_dialogues(configuration, goal_slots)
+        ]
         dialogues = stories + corpus
         taught = [story for story in stories if story.metadata.get(TAUGHT)]
         if goal_slots:
             rules = [t for t in training_trackers if getattr(t, "is_rule_tracker", False)]
-            dialogues += self._digressions(dialogues, rules, wordings)
+            dialogues += digressions(configuration, dialogues, rules, wordings)
         if not dialogues:
             raise InvalidConfigException(
                 "HybridPolicy: there is nothing to learn from: the project has no stories "
@@ -238,7 +226,7 @@ class HybridPolicy(Policy):
         utterances = [
             utterance for utterance in map(utterance_of, examples) if utterance is not None
         ]
-        self._warn_about_data(dialogues, goal_slots, wordings, bool(training_data))
+        warn_about_data(dialogues, goal_slots, wordings, bool(training_data))
         settings = configuration.settings
         if self._trained is not None:
             encoder, weights = self._trained
@@ -247,16 +235,18 @@ class HybridPolicy(Policy):
                 encoder.vocabulary,
                 encoder.ontology,
             )
-            _warn_about_new_labels(encoder, dialogues)
+            warn_about_new_labels(encoder, dialogues)
             if taught:
-                encoder, dialogues = self._rehearsal(encoder, dialogues, taught)
+                encoder, dialogues = rehearsal(configuration, encoder, dialogues, taught)
         else:
-            listed = _listed_values(
+            listed = listed_values(
                 facts, goal_slots, training_data, knowledge_base, configuration.dontcare_value
             )
             splitter = splitter_of(self._execution_context)
-            actions = [name for name in domain.action_names_or_texts if _is_own(name)]
-            vectors = self._word_vectors()
+            actions = [name for name in domain.action_names_or_texts if is_own(name)]
+            vectors = word_vectors(
+                configuration,
+            )
             encoder = prepare(
                 settings, dialogues, utterances, listed, actions, splitter, words=vectors
             )
@@ -267,7 +257,7 @@ class HybridPolicy(Policy):
             if configuration.warm_start is not None:
                 weights = self._warm_start(encoder, weights, configuration.warm_start)
         if goal_slots and settings.candidates:
-            dialogues = dialogues + self._unknown_answers(dialogues, encoder)
+            dialogues = dialogues + unknown_answers(configuration, dialogues, encoder)
         trainer = SupervisedTrainer(encoder, weights)
         with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as progress:
             epochs = trainer.fit(dialogues, utterances, progress)
@@ -477,208 +467,10 @@ class HybridPolicy(Policy):
             rasa_internals.install_teaching()
         return policy
 
-    def _goal_slots(
-        self, domain: Domain, trackers: Sequence[DialogueStateTracker]
-    ) -> Tuple[str, ...]:
-        """Configured goal slots, or all that stories and corpora set and whose type can be tracked."""
-        if self.configuration.goal_slots is not None:
-            return self.configuration.goal_slots
-        filled = {*self.configuration.offer_slots, *self.configuration.choice_slots}
-        taken = INTERNAL_SLOTS | filled
-        kinds = {
-            slot.name: slot.type_name for slot in domain.slots if slot.type_name in GOAL_SLOT_TYPES
-        }
-        found = {
-            event.key
-            for tracker in trackers
-            for event in tracker.events
-            if isinstance(event, SlotSet)
-        }
-        found |= {
-            slot
-            for dialogue in self._corpus(None)
-            for turn in dialogue.turns
-            for slot in turn.goal or {}
-        }
-        return tuple(sorted(name for name in found if name in kinds and name not in taken))
-
-    def _corpus(self, goal_slots: Optional[Sequence[str]]) -> List[Dialogue]:
-        dialogues: List[Dialogue] = []
-        make_missing(self.configuration.corpus)
-        for file in self.configuration.corpus:
-            try:
-                dialogues.extend(read_jsonl(file.path))
-            except CorpusError as error:
-                raise InvalidConfigException(f"HybridPolicy: corpus: {error}") from error
-        for dialogue in dialogues if goal_slots is not None else ():
-            for slot in {slot for turn in dialogue.turns for slot in turn.goal or {}} - set(
-                goal_slots or ()
-            ):
-                raise InvalidConfigException(
-                    f"HybridPolicy: corpus: dialogue {dialogue.id!r} labels {slot!r}, which is no goal slot of this "
-                    f"project ({', '.join(goal_slots or ()) or 'it has none'})."
-                )
-        return dialogues
-
-    def _word_vectors(self) -> Dict[str, np.ndarray]:
-        settings = self.configuration.settings
-        if not settings.embeddings:
-            return {}
-        try:
-            return read_vectors(settings.embeddings, settings.embedding_size, settings.language)
-        except SettingsError as error:
-            raise InvalidConfigException(f"HybridPolicy: {error}") from error
-
     def _knowledge_base(self, goal_slots: Sequence[str]) -> Optional[GuardedKnowledgeBase]:
         if self.configuration.knowledge_base is None:
             return None
         return _knowledge_base(self.configuration, goal_slots)
-
-    def _stories(
-        self,
-        reader: TrackerReader,
-        trackers: Sequence[DialogueStateTracker],
-        wordings: Wordings,
-        knowledge_base: Optional[GuardedKnowledgeBase],
-    ) -> List[Dialogue]:
-        """Stories as labelled dialogues, those whose steps only name intents in several wordings."""
-        read = [self._story(reader, tracker) for tracker in trackers]
-        # Of two equal ones the taught one stays.
-        read.sort(key=lambda story: bool(story.metadata.get(TAUGHT)))
-        stories = {story_key(story): story for story in read if story.turns}
-        ordered = [stories[key] for key in sorted(stories)]
-        if knowledge_base is not None:
-            ordered = [self._with_summaries(story, knowledge_base) for story in ordered]
-        rng = np.random.default_rng(self.configuration.settings.seed)
-        copies = self.configuration.wordings_per_story or min(
-            _MOST_WORDINGS, max(1, round(_WORDED_DIALOGUES / max(len(ordered), 1)))
-        )
-        worded = []
-        for story in ordered:
-            count = copies if wordings.needed(story) else 1
-            worded += [wordings.word_dialogue(story, rng) for _ in range(count)]
-        return worded
-
-    def _story(self, reader: TrackerReader, tracker: DialogueStateTracker) -> Dialogue:
-        """A story, with its weight if it was taught."""
-        story = reader.story(tracker)
-        if not (tracker.sender_source or "").startswith(TAUGHT_SOURCE):
-            return story
-        return replace(story, weight=self.configuration.taught_weight, metadata={TAUGHT: True})
-
-    def _digressions(
-        self,
-        dialogues: Sequence[Dialogue],
-        rules: Sequence[DialogueStateTracker],
-        wordings: Wordings,
-    ) -> List[Dialogue]:
-        """Dialogues that break off with words which only rules answer, wherever they come: they change no goal.
-
-        What is done then is the rules' affair; without these the belief of such a turn, which the actions of the
-        rule see, would be a guess.
-        """
-        said = {t.user.intent for d in dialogues for t in d.turns if t.user is not None}
-        intents = sorted(_intents_of_rules(rules) - said)
-        rng = np.random.default_rng(self.configuration.settings.seed)
-        digressions: List[Dialogue] = []
-        for dialogue in dialogues[:: round(1 / _DIGRESSIONS)] if intents else ():
-            intent = intents[int(rng.integers(len(intents)))]
-            user = wordings.word(Utterance("", intent=intent), rng)
-            if user.text:
-                before = dialogue.turns[: int(rng.integers(len(dialogue.turns) + 1))]
-                turns = (*before, Turn(user=user, goal=_goal_after(before)))
-                name = f"{dialogue.id}, then {intent}"
-                digressions.append(replace(dialogue, id=name, turns=turns, complete=False))
-        return digressions
-
-    def _unknown_answers(self, dialogues: Sequence[Dialogue], encoder: Encoder) -> List[Dialogue]:
-        """Dialogues that break off with words which the model does not know, or with none: they change no goal.
-
-        Without these the answers of a small project, each of which is a value or a "don't care", would teach that
-        whatever is no value is a "don't care". Where a slot's values are on no list, a word that nobody knows may be one.
-        """
-        if any(values.kind == "open" for values in encoder.ontology.values.values()):
-            return []
-        rng = np.random.default_rng(self.configuration.settings.seed)
-        words = [
-            word for word in encoder.vocabulary.words.names if len(word) > 2 and word.isalpha()
-        ]
-        count = min(round(len(dialogues) * _UNKNOWN_ANSWERS), _MOST_UNKNOWN_ANSWERS)
-        asked = [d for d in dialogues if any(t.user is not None and t.user.text for t in d.turns)]
-        answers: List[Dialogue] = []
-        for i in rng.permutation(len(asked))[:count] if words else ():
-            before = asked[i].turns[: int(rng.integers(len(asked[i].turns) + 1))]
-            user = Utterance(_made_up(words, int(rng.integers(5)), rng))
-            labelled = all(turn.goal is not None for turn in before if turn.user is not None)
-            if labelled and not encoder.utterance(user).matches:
-                turns = (*before, Turn(user=user, goal=_goal_after(before)))
-                name = f"{asked[i].id}, then unknown words"
-                answers.append(replace(asked[i], id=name, turns=turns, complete=False))
-        return answers
-
-    def _rehearsal(
-        self, encoder: Encoder, dialogues: Sequence[Dialogue], taught: Sequence[Dialogue]
-    ) -> Tuple[Encoder, List[Dialogue]]:
-        """What a quick update goes over: `finetune_steps` batches that mix taught and earlier dialogues."""
-        settings, taught_ids = encoder.settings, {id(dialogue) for dialogue in taught}
-        earlier = [dialogue for dialogue in dialogues if id(dialogue) not in taught_ids]
-        steps = self.configuration.finetune_steps
-        passes = max(1, min(_REHEARSAL_PASSES, steps))
-        rehearsed = mixed(
-            taught, earlier, round(steps / passes) * settings.batch_size, settings.seed
-        )
-        settings = replace(settings, epochs=passes, least_steps=0, patience=0)
-        return type(encoder)(settings, encoder.vocabulary, encoder.ontology), rehearsed
-
-    def _with_summaries(self, story: Dialogue, knowledge_base: GuardedKnowledgeBase) -> Dialogue:
-        """Asks the knowledge base with the labelled goal of each turn, and counts what the story has offered."""
-        offers: Counter = Counter()
-        turns = []
-        for turn in story.turns:
-            result = knowledge_base.query(turn.goal or {})
-            asked = tuple(sorted(result.query.items()))
-            if result.entities is not None:
-                matches = len(result.entities)
-                turn = replace(
-                    turn, summary=ResultSummary(matches, max(0, matches - offers[asked]))
-                )
-            offers[asked] += sum(
-                action.name in self.configuration.offer_actions for action in turn.actions
-            )
-            turns.append(turn)
-        return replace(story, turns=tuple(turns))
-
-    def _warn_about_data(
-        self,
-        dialogues: Sequence[Dialogue],
-        goal_slots: Sequence[str],
-        wordings: Wordings,
-        has_examples: bool,
-    ) -> None:
-        """Warnings about what can't be learnt from the data."""
-        labelled = {
-            slot for dialogue in dialogues for turn in dialogue.turns for slot in turn.goal or {}
-        }
-        for slot in sorted(set(goal_slots) - labelled):
-            logger.warning(
-                f"HybridPolicy: no story and no corpus sets the goal slot {slot!r}: it can't be learnt."
-            )
-        used: Dict[str, Dialogue] = {}
-        for dialogue in dialogues:
-            for turn in dialogue.turns:
-                if turn.user is not None and turn.user.intent and not turn.user.text:
-                    used.setdefault(turn.user.intent, dialogue)
-        for intent in sorted(used) if has_examples else ():
-            what = "of which nlu.yml has no example"
-            if wordings.count(intent):
-                what = "with entities that no example of it in nlu.yml has"
-            story = used[intent]
-            logger.warning(
-                f"HybridPolicy: the story {story.id!r} in {story.metadata.get('file') or 'a corpus'} "
-                f"uses the intent {intent!r}, {what}, "
-                "without a text of its own: "
-                "what users say there can't be learnt."
-            )
 
     def _belief_events(self, tracker: DialogueStateTracker, state: TurnState) -> List[Event]:
         """The changed belief as slots: those that nobody else fills, or that the configuration names."""
@@ -880,45 +672,6 @@ def _knowledge_base(
         raise InvalidConfigException(f"HybridPolicy: {error}") from error
 
 
-def _listed_values(
-    facts: DomainFacts,
-    goal_slots: Sequence[str],
-    training_data: Optional[TrainingData],
-    knowledge_base: Optional[GuardedKnowledgeBase],
-    dontcare_value: str,
-) -> Dict[str, SlotValues]:
-    """Values of the goal slots: domain, lookup tables and synonyms of nlu.yml, knowledge base."""
-    synonyms = dict(training_data.entity_synonyms) if training_data else {}
-    tables = (
-        {table["name"]: table["elements"] for table in training_data.lookup_tables}
-        if training_data
-        else {}
-    )
-    examples = training_data.entity_examples if training_data else []
-    listed = {}
-    for slot in goal_slots:
-        slot_facts = facts.slots[slot]
-        named = [value for value in slot_facts.values if value != dontcare_value]
-        values: Dict[str, Tuple[str, ...]] = dict.fromkeys(named, ())
-        elements = tables.get(slot, ())
-        values.update(
-            {str(e): () for e in (elements if isinstance(elements, (list, tuple)) else ())}
-        )
-        if knowledge_base is not None and slot in knowledge_base.columns:
-            values.update(dict.fromkeys(knowledge_base.values(slot), ()))
-        # Where nothing lists the values of a text slot, new ones come from the words: the examples are only some.
-        kinds = {"bool": "bool", "float": "number", "text": "list" if values else "open"}
-        for example in examples:
-            for entity in example.get("entities") or ():
-                if slot in (entity.get("role"), entity.get("entity")) and slot_facts.kind != "bool":
-                    values.setdefault(str(entity["value"]), ())
-        for form, value in sorted(synonyms.items()):
-            if value in values and form != value:
-                values[value] = (*values[value], form)
-        listed[slot] = SlotValues(values, kinds.get(slot_facts.kind, "list"))
-    return listed
-
-
 def _without_rejected(
     chances: np.ndarray, actions: Sequence[str], tracker: DialogueStateTracker
 ) -> np.ndarray:
@@ -936,57 +689,6 @@ def _without_rejected(
         chances[list(actions).index(last.action_name)] = 0.0
         chances /= max(float(chances.sum()), 1e-12)
     return chances
-
-
-def _intents_of_rules(rules: Sequence[DialogueStateTracker]) -> Set[str]:
-    """Intents that rules answer wherever they come, outside of forms and without goals in them."""
-    intents: Set[Any] = set()
-    for rule in rules:
-        loop = None
-        for event in rule.events:
-            if isinstance(event, ActiveLoop):
-                loop = event.name
-            elif isinstance(event, UserUttered) and loop is None and not event.entities:
-                intents.add(event.intent_name)
-    return intents - {None}
-
-
-def _made_up(words: Sequence[str], count: int, rng: np.random.Generator) -> str:
-    """Words that are made of the first half of one word and the second half of another one."""
-    pairs = [(words[int(a)], words[int(b)]) for a, b in rng.integers(len(words), size=(count, 2))]
-    return " ".join(a[: len(a) // 2 + 1] + b[len(b) // 2 :] for a, b in pairs)
-
-
-def _goal_after(turns: Sequence[Turn]) -> Dict[str, str]:
-    """The goal that is carried on after some labelled turns."""
-    goal: Dict[str, str] = {}
-    for turn in turns:
-        goal = dict(turn.goal) if turn.goal is not None else goal
-        for override in turn.overrides:
-            if override.after or turn.goal is None:
-                goal[override.slot] = override.value
-    return {slot: value for slot, value in goal.items() if value != NONE}
-
-
-def _warn_about_new_labels(encoder: Encoder, dialogues: Sequence[Dialogue]) -> None:
-    """Says which labels a model that is fine-tuned can't learn, because it does not know them."""
-    actions = {action.name for d in dialogues for turn in d.turns for action in turn.actions}
-    new = [f"action {name}" for name in sorted(actions - set(encoder.vocabulary.actions.names))]
-    for slot, values in sorted(unsaid_values(encoder.ontology, dialogues).items()):
-        closed = encoder.ontology.values[slot].closed
-        new += [f"{slot}={value} where nobody says it" for value in values if value not in closed]
-    if new:
-        logger.warning(
-            f"HybridPolicy: fine-tuning can't learn what the model has no label for: {', '.join(new)}. "
-            "Train in full, with `rasa train`."
-        )
-
-
-def _is_own(action: str) -> bool:
-    """Whether the policy may choose an action: not Rasa's internal ones that stories never name."""
-    from rasa.shared.core.constants import DEFAULT_ACTION_NAMES
-
-    return action not in DEFAULT_ACTION_NAMES or action == LISTEN
 
 
 rasa_internals.install(HybridPolicy, JointPrediction)

@@ -28,6 +28,7 @@ from benchmarks.__main__ import PROJECT, ensure_knowledge_base, machine
 
 FLOOR = "rules only"
 SECONDS_TO_START = 300
+_CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 @click.command()
@@ -41,16 +42,17 @@ def main(
     bots: Sequence[str], project: str, messages: int, clients: int, repetitions: int, as_json: bool
 ) -> None:
     """Start-up, memory, latency and throughput of served bots beside a rules-only bot."""
+    other_cores()
     ensure_knowledge_base(Path(project))
     texts = conversations(project, messages)
     figures: Dict[str, Dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        archives = dict([bot.split("=", 1) for bot in bots])
-        archives[FLOOR] = str(train_floor(Path(folder), Path(project)))
-        cwd = {name: folder if name == FLOOR else project for name in archives}
-        with action_server(Path(project)):
-            for name, archive in archives.items():
-                figures[name] = measure(archive, cwd[name], texts, clients, repetitions)
+        archives = {name: Path(path) for name, path in (bot.split("=", 1) for bot in bots)}
+        archives[FLOOR] = train_floor(Path(folder), Path(project))
+        for name, archive in archives.items():
+            home = project_of(archive) or Path(project)
+            with action_server(home):
+                figures[name] = measure(archive, home, texts, clients, repetitions)
     ratios = {
         name: {
             key: value / figures[FLOOR][key] for key, value in row.items() if figures[FLOOR][key]
@@ -68,7 +70,8 @@ def main(
         table = Table(title, *rows)
         for key in figures[FLOOR]:
             table.add_row(
-                key.replace("_", " "), *(f"{row.get(key, 0.0):,.3g}" for row in rows.values())
+                key.replace("_", " "),
+                *(f"{row[key]:,.3g}" if key in row else "" for row in rows.values()),
             )
         console.print(table)
 
@@ -95,8 +98,14 @@ def train_floor(folder: Path, project: Path) -> Path:
     return folder / "models" / "floor.tar.gz"
 
 
+def project_of(archive: Path) -> Optional[Path]:
+    """The project whose `models` folder has the archive, None if it lies elsewhere."""
+    folder = archive.resolve().parents[1]
+    return folder if (folder / "domain.yml").is_file() else None
+
+
 def measure(
-    archive: str, folder: str, texts: Sequence[Sequence[str]], clients: int, repetitions: int
+    archive: Path, folder: Path, texts: Sequence[Sequence[str]], clients: int, repetitions: int
 ) -> Dict[str, float]:
     """The figures of one served bot; times in milliseconds but for the start."""
     runs: List[Dict[str, float]] = []
@@ -104,9 +113,9 @@ def measure(
         with served(archive, folder) as (url, process, seconds):
             talk(url, texts[:3], 1)  # warm
             used = processor_seconds(process.pid)
-            latencies, _ = talk(url, texts, 1)
+            latencies, silent, alone = talk(url, texts, 1)
             used = processor_seconds(process.pid) - used
-            crowded, duration = talk(url, texts, clients)
+            crowded, _, duration = talk(url, texts, clients)
             cuts = statistics.quantiles(latencies, n=100)
             runs.append(
                 {
@@ -116,6 +125,8 @@ def measure(
                     "p95_ms": cuts[94],
                     "p99_ms": cuts[98],
                     "server_processor_ms_a_message": 1000 * used / len(latencies),
+                    "messages_without_reply": silent / len(latencies),
+                    "messages_a_second_1_client": len(latencies) / alone,
                     f"messages_a_second_{clients}_clients": len(crowded) / duration,
                     f"p50_ms_{clients}_clients": statistics.median(crowded),
                 }
@@ -123,40 +134,42 @@ def measure(
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
-def talk(url: str, texts: Sequence[Sequence[str]], clients: int) -> Tuple[List[float], float]:
-    """Milliseconds of every message, and the seconds that all took."""
+def talk(url: str, texts: Sequence[Sequence[str]], clients: int) -> Tuple[List[float], int, float]:
+    """Milliseconds of every message, how many got no reply, and the seconds that all took."""
     stamp = f"{time.time_ns()}"
 
-    def converse(item: Tuple[int, Sequence[str]]) -> List[float]:
+    def converse(item: Tuple[int, Sequence[str]]) -> List[Tuple[float, bool]]:
         number, lines = item
-        latencies = []
+        answers = []
         with requests.Session() as session:
             for line in lines:
                 started = time.perf_counter()
                 message = {"sender": f"{stamp}-{number}", "message": line}
-                session.post(f"{url}/webhooks/rest/webhook", json=message).raise_for_status()
-                latencies.append(1000 * (time.perf_counter() - started))
-        return latencies
+                answer = session.post(f"{url}/webhooks/rest/webhook", json=message)
+                answers.append((1000 * (time.perf_counter() - started), not answer.json()))
+                answer.raise_for_status()
+        return answers
 
     started = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
         found = [x for row in pool.map(converse, enumerate(texts)) for x in row]
-    return found, time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    return [latency for latency, _ in found], sum(silent for _, silent in found), seconds
 
 
 @contextmanager
-def served(archive: str, folder: str) -> Iterator[Tuple[str, subprocess.Popen, float]]:
+def served(archive: Path, folder: Path) -> Iterator[Tuple[str, subprocess.Popen, float]]:
     """A running server: its URL, its process, and the seconds until it answered."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     command = [*(sys.executable, "-m", "rasa", "run", "-i", "127.0.0.1", "-p", str(port))]
-    command += ["--enable-api", "-m", archive]
+    command += ["--enable-api", "-m", str(archive.resolve())]
     with tempfile.TemporaryFile() as log:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(), stdout=log, stderr=log, preexec_fn=own_core
+            command, cwd=folder, env=environment(), stdout=log, stderr=log, preexec_fn=last_core
         )
         try:
             while not answers(url):
@@ -176,7 +189,8 @@ def action_server(project: Path) -> Iterator[None]:
     if not (project / "actions").exists():
         yield
         return
-    port = "5055"
+    endpoints = (project / "endpoints.yml").read_text(encoding="utf-8")
+    port = endpoints.partition("http://localhost:")[2].partition("/")[0]
     command = [sys.executable, "-m", "rasa_sdk", "--actions", "actions", "-p", port]
     process = subprocess.Popen(
         command,
@@ -214,10 +228,16 @@ def environment() -> Dict[str, str]:
     return {**os.environ, **single, **quiet, "PYTHONPATH": root}
 
 
-def own_core() -> None:
+def last_core() -> None:
     """Keeps the server to the last core, where the system allows it."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, _CORES[-1:])
+
+
+def other_cores() -> None:
+    """Keeps this process, with the clients, and what it starts off the server's core."""
+    if len(_CORES) > 1:
+        os.sched_setaffinity(0, _CORES[:-1])
 
 
 def processor_seconds(pid: int) -> float:

@@ -1,0 +1,190 @@
+"""This bot and stock Rasa (DIET and TED), trained on the same dialogues: `python -m benchmarks.peers train|talk|read`.
+
+`train` writes a project for each bot and runs `rasa train` in it, on one thread; beside the archive it keeps what that
+took. `talk` lets simulated users talk to the served bots, `read` lets the bots follow recorded dialogues.
+`benchmarks.serving --bot hybrid=DIR/hybrid/models/hybrid.tar.gz ...` measures them as servers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import click
+
+from benchmarks import stock
+from benchmarks.__main__ import PROJECT, ensure_knowledge_base, machine
+from benchmarks.serving import action_server, environment, served
+from benchmarks.stock_reader import StockReader
+from rasa_hybrid.simulation.agents import DialogueReader
+
+BOTS = ("hybrid", "stock")
+_HYBRID_CONFIG = PROJECT / "config.yml"
+
+
+@click.group()
+def main() -> None:
+    """This bot beside stock Rasa."""
+
+
+@main.command()
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the bots.")
+@click.option("--bot", "bots", multiple=True, default=BOTS, type=click.Choice(BOTS))
+@click.option("--dialogues", default=400, show_default=True, help="To learn from.")
+@click.option("--seed", default=1, show_default=True, help="Of the simulated dialogues.")
+@click.option("--augmentation", default=50, show_default=True, help="Of `rasa train`, for stories.")
+def train(out: Path, bots: List[str], dialogues: int, seed: int, augmentation: int) -> None:
+    """Train the bots; processor time, memory and archive size go beside the archive."""
+    for bot in bots:
+        project = write_project(out.resolve() / bot, bot, dialogues, seed)
+        command = [sys.executable, "-m", "rasa", "train", "--fixed-model-name", bot]
+        command += ["--augmentation", str(augmentation)]
+        figures = measured(command, project)
+        archive = project / "models" / f"{bot}.tar.gz"
+        figures["archive_MB"] = archive.stat().st_size / 1e6
+        result = {"bot": bot, "dialogues": dialogues, "machine": machine(), **figures}
+        (project / "models" / f"{bot}.json").write_text(json.dumps(result, indent=1) + "\n")
+        print(json.dumps(result))
+
+
+@main.command()
+@click.option("--bot", "bots", multiple=True, metavar="NAME=ARCHIVE", help="As `train` wrote it.")
+@click.option("--dialogues", default=100, show_default=True, help="Simulated users.")
+@click.option("--seed", default=11, show_default=True, help="Of the users.")
+@click.option("--surface", default="train", show_default=True, help="How users put things.")
+def talk(bots: List[str], dialogues: int, seed: int, surface: str) -> None:
+    """Simulated users talk to the served bots: success rate, live joint goal and act accuracy."""
+    from rasa_hybrid.evaluation.interaction import InteractionReport
+    from rasa_hybrid.simulation import Environment, SideEffects, load_simulator
+    from rasa_hybrid.simulation.rasa_server import RasaServerAgent
+
+    for name, archive in named(bots):
+        simulator = load_simulator(str(PROJECT), surface)
+        effects = SideEffects(simulator.flow)
+        report = InteractionReport(simulator.slots, 0)
+        home = archive.parents[1]
+        shutil.copy(PROJECT / "db" / "screenings.db", home / "db")
+        with action_server(home), served(archive, home) as (url, _, _):
+            agent = RasaServerAgent(url, simulator, effects)
+            environment = Environment(simulator, agent, effects, label=True)
+            for rollout in environment.rollouts(dialogues, seed):
+                report.add(rollout)
+        show(name, surface, seed, report.to_dict())
+
+
+@main.command()
+@click.option("--bot", "bots", multiple=True, metavar="NAME=ARCHIVE", help="As `train` wrote it.")
+@click.option("--dialogues", default=200, show_default=True, help="Simulated, not learnt from.")
+@click.option("--seed", default=12, show_default=True, help="Of the dialogues.")
+@click.option("--surface", default="train", show_default=True, help="How users put things.")
+def read(bots: List[str], dialogues: int, seed: int, surface: str) -> None:
+    """The bots follow recorded dialogues: joint goal accuracy, and act accuracy on given histories."""
+    from rasa_hybrid.evaluation.interaction import corpus_report
+    from rasa_hybrid.learning.agent import load_agent
+    from rasa_hybrid.simulation import SideEffects, load_simulator, self_play
+
+    simulator = load_simulator(str(PROJECT), surface)
+    recorded = list(self_play(simulator, dialogues, seed))
+    for name, archive in named(bots):
+        if "action_validate_slot_mappings" in (archive.parents[1] / "domain.yml").read_text():
+            database = PROJECT / "db" / "screenings.db"
+            reader: DialogueReader = StockReader(archive, database, simulator.catalogue)
+        else:
+            reader = load_agent(archive, simulator, SideEffects(simulator.flow))
+        report = corpus_report(simulator.slots, recorded, reader.read(recorded))
+        show(name, surface, seed, report)
+
+
+def named(bots: List[str]) -> List[Tuple[str, Path]]:
+    """The archives by name, `--bot NAME=ARCHIVE`."""
+    return [(name, Path(path).resolve()) for name, path in (bot.split("=", 1) for bot in bots)]
+
+
+def show(name: str, surface: str, seed: int, report: Dict[str, Any]) -> None:
+    """Prints the figures as a line of JSON."""
+    kept = ("dialogues", "success_rate", "average_turns", "joint_goal_accuracy", "act_accuracy")
+    figures = {key: report[key] for key in kept if report[key] is not None}
+    figures.update(slot_accuracy=report["slot_accuracy"], intervals=report["intervals"])
+    if "success_rate" in figures:
+        figures["success_rate_interval"] = report["success_rate_interval"]
+        figures["ended"] = report["ended"]
+    print(json.dumps({"bot": name, "surface": surface, "seed": seed, **figures}), flush=True)
+
+
+def write_project(folder: Path, bot: str, dialogues: int, seed: int) -> Path:
+    """A Rasa project with the dialogues: as corpus for `hybrid`, as stories for `stock`; both have nlu.yml."""
+    from rasa_hybrid.corpora import write_jsonl
+    from rasa_hybrid.simulation import load_simulator, self_play
+    from rasa_hybrid.simulation.rasa_export import write_rasa
+
+    ensure_knowledge_base(PROJECT)
+    data = folder / "data"
+    for name in ("actions", "db", "simulator"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.db-*")
+        shutil.copytree(PROJECT / name, folder / name, ignore=ignored, dirs_exist_ok=True)
+    simulator = load_simulator(str(PROJECT), "train")
+    corpus = list(self_play(simulator, dialogues, seed))
+    domain = (PROJECT / "domain.yml").read_text(encoding="utf-8")
+    endpoints = (PROJECT / "endpoints.yml").read_text(encoding="utf-8")
+    write_rasa(data, map(stock.with_remaining, corpus), simulator.synonyms())
+    if bot == "hybrid":
+        (data / "stories.yml").unlink()
+        write_jsonl(data / "simulated.jsonl", corpus)
+        config = hybrid_config()
+    else:
+        config, domain = stock.CONFIG, stock.domain(domain)
+        stories = (data / "stories.yml").read_text(encoding="utf-8").splitlines(True)
+        # As usual in Rasa: words in stories would make the training end to end.
+        usual = [line for line in stories if not line.startswith("    user: ")]
+        (data / "stories.yml").write_text("".join(usual), encoding="utf-8")
+        endpoints = endpoints.replace("5055", str(stock.PORT))
+        actions = folder / "actions" / "actions.py"
+        text = actions.read_text(encoding="utf-8").replace('"offer_id"', '"accepted_id"')
+        text += "\n\nfrom benchmarks.stock import ActionValidateSlotMappings  # noqa: E402,F401\n"
+        actions.write_text(text, encoding="utf-8")
+    shutil.copy(PROJECT / "data" / "rules.yml", data)
+    (folder / "credentials.yml").write_text("rest:\n")
+    (folder / "config.yml").write_text(config, encoding="utf-8")
+    (folder / "domain.yml").write_text(domain, encoding="utf-8")
+    (folder / "endpoints.yml").write_text(endpoints, encoding="utf-8")
+    return folder
+
+
+def hybrid_config() -> str:
+    """The example's configuration, with the dialogues of the file as its only ones and the default passes."""
+    import yaml
+
+    config = yaml.safe_load(_HYBRID_CONFIG.read_text(encoding="utf-8"))
+    del config["importers"]
+    policy = config["policies"][0]
+    del policy["epochs"]
+    policy["corpus"] = [{"path": "data/simulated.jsonl"}]
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def measured(command: List[str], folder: Path) -> Dict[str, Any]:
+    """Runs a command; its processor time and memory, children's included."""
+    once = {"RASA_MAX_CACHE_SIZE": "0"}
+    started = time.perf_counter()
+    with open(folder / "train.log", "wb") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**environment(), **once}, stdout=log, stderr=log
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise click.ClickException(f"{' '.join(command)} failed; see {folder / 'train.log'}")
+    return {
+        "processor_seconds": usage.ru_utime + usage.ru_stime,
+        "wall_seconds": time.perf_counter() - started,
+        "peak_memory_MB": usage.ru_maxrss / 1024,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -37,7 +37,7 @@ TRACKING: Dict[str, Any] = {
     "mark_dropout": 0.5,
     "entity_loss_weight": 5.0,
     "epochs": 6,
-    "least_steps": 1200,
+    "least_steps": 2400,
     "embedding_size": 128,
     "utterance_lstm_size": 100,
     "dialogue_lstm_size": 128,

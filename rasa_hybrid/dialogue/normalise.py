@@ -2,7 +2,7 @@
 
 A text becomes tokens that know where they stood. In every language: Unicode NFKC, case folded (in Turkish and
 Azerbaijani with their two letters i), punctuation dropped, scripts without spaces split by character. In English
-besides: contractions joined ("don ' t" -> "dont"), fillers dropped, number words as digits ("twenty one" -> "21"),
+besides: contractions joined ("don ' t" -> "dont") but for verbs ("we'd" -> "we d", as "wed" is a day), fillers dropped, number words as digits ("twenty one" -> "21"),
 clock times in one form ("6 pm", "6.00 p.m." -> "6:00pm"; "half past six", "six thirty" -> "6:30").
 """
 
@@ -48,7 +48,8 @@ _WORD = re.compile(
     rf"|{_LETTERS}(?:['’´`]{_LETTERS})*"  # words, with apostrophes inside
     r"|[&]"
 )
-_SUFFIXES = frozenset({"s", "t", "m", "re", "ll", "ve", "d"})
+_SUFFIXES = frozenset({"s", "t"})
+_VERB = re.compile(r"['’´`](m|re|ll|ve|d)$", re.IGNORECASE)
 _FILLERS = frozenset({"uh", "um", "uhm", "erm", "er", "hmm", "mm", "ah"})
 _UNITS = {
     word: number
@@ -119,7 +120,20 @@ def _fold(word: str, language: str) -> str:
 
 
 def _english(text: str, tokens: List[Token]) -> List[Token]:
-    return _clock_times(_numbers(_join_contractions(text, tokens)))
+    return _clock_times(_numbers(_join_contractions(text, _part_verbs(text, tokens))))
+
+
+def _part_verbs(text: str, tokens: List[Token]) -> List[Token]:
+    """Verbs that are contracted with the word before them, as words of their own."""
+    parted: List[Token] = []
+    for token in tokens:
+        verb = _VERB.search(text, token.start, token.end)
+        if verb and verb.start() > token.start:
+            count = len(verb.group(1))
+            parted.append(Token(token.text[:-count], token.start, verb.start()))
+            token = Token(token.text[-count:], verb.start(1), token.end)
+        parted.append(token)
+    return parted
 
 
 def _join_contractions(text: str, tokens: List[Token]) -> List[Token]:

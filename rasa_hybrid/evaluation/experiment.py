@@ -58,7 +58,9 @@ class Experiment:
 
     name: str = "full"
     differences: Tuple[str, ...] = ()
-    model: Mapping[str, Any] = field(default_factory=lambda: {"epochs": 4})
+    model: Mapping[str, Any] = field(
+        default_factory=lambda: {"epochs": 4, "weight_averaging": 0.99}
+    )
     supervised_dialogues: int = 10_000
     taught: Tuple[int, ...] = (500, 1000)
     imitation: Mapping[str, Any] = field(default_factory=dict)

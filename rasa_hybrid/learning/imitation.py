@@ -43,6 +43,8 @@ class ImitationSettings:
     latest_share: float = 0.25
     #: Adam's step size.
     learning_rate: float = 0.001
+    #: Decay per step of the running average of the weights that the agent acts with; 0: the last weights themselves.
+    weight_averaging: float = 0.98
     #: The teacher corrects the tracked goal alone, as in the paper; the actions of taught dialogues are not learnt.
     goal_only: bool = False
     #: Share of the first dialogues that the teacher leads instead of the agent (DAgger's beta), and how much of it
@@ -80,6 +82,7 @@ _RANGES = {
     "taught_share": (0, 1),
     "latest_share": (0, 1),
     "learning_rate": (1e-9, 10),
+    "weight_averaging": (0, 0.99999),
     "beta": (0, 1),
     "beta_decay": (0, 1),
     "retrain_epochs": (0, 100_000),
@@ -153,7 +156,11 @@ class Imitator:
         settings: ImitationSettings,
         earlier: Sequence[Dialogue],
     ) -> None:
-        learning = replace(encoder.settings, learning_rate=float(settings.learning_rate))
+        learning = replace(
+            encoder.settings,
+            learning_rate=float(settings.learning_rate),
+            weight_averaging=float(settings.weight_averaging),
+        )
         self.encoder = Encoder(learning, encoder.vocabulary, encoder.ontology)
         self.settings = settings
         self._start = {**weights, "words": _with_spare_rows(weights["words"])}
@@ -165,7 +172,7 @@ class Imitator:
 
     def weights(self) -> Dict[str, np.ndarray]:
         """The parameters as arrays, those of the words as far as there are words."""
-        weights = self._trainer.model.weights()
+        weights = self._trainer.weights()
         return {**weights, "words": weights["words"][: len(self.encoder.vocabulary.words)]}
 
     def add(self, dialogues: Sequence[Dialogue]) -> None:

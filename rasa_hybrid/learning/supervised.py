@@ -39,14 +39,6 @@ from rasa_hybrid.model.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: A project is small if so many passes over it are no more than `least_steps` updates.
-_PASSES = 10
-#: There training goes on at most this many times as long ...
-_LONGEST = 3
-#: ... and looks so often in each of these times whether it has to.
-_LOOKS = 5
-#: Looks without fewer mistakes before it gives up.
-_IN_VAIN = 2
 #: Utterances that are tagged at once.
 _TAGGED_TOGETHER = 256
 
@@ -134,7 +126,6 @@ class SupervisedTrainer:
         )
         self._step: Optional[Callable] = None
         self._evaluate: Optional[Callable] = None
-        self._decide: Optional[Callable] = None
         self._steps = 0
 
     def fit(
@@ -145,9 +136,6 @@ class SupervisedTrainer:
         fresh: Optional[Callable[[int], Sequence[Dialogue]]] = None,
     ) -> List[EpochResult]:
         """Minimises the loss for `settings.epochs` epochs, or until the validation loss stops falling.
-
-        Small projects, for which `least_steps` says how long, are gone on with while the model learns more of their
-        decisions.
 
         Args:
             dialogues: labelled dialogues.
@@ -173,17 +161,7 @@ class SupervisedTrainer:
         since = 0
         made = fresh(1) if fresh else []
         epochs = self.epochs(len(encoded) + len(made), len(examples))
-        batches = self._batches_of_epoch(len(encoded), len(examples))
-        small = settings.least_steps >= max(_PASSES * batches, epochs * batches / 2)
-        small = small and not held_out and fresh is None
-        mistakes: List[int] = []
-        for epoch in range(1, (_LONGEST if small else 1) * epochs + 1):
-            if epoch > epochs and (epoch - epochs - 1) % max(1, epochs // _LOOKS) == 0:
-                mistakes.append(self.mistakes(encoded))
-                if mistakes[-1] == 0 or min(mistakes[-_IN_VAIN:]) >= min(
-                    mistakes[:-_IN_VAIN], default=np.inf
-                ):
-                    break
+        for epoch in range(1, epochs + 1):
             made = fresh(epoch) if fresh and epoch > 1 else made
             result = self._epoch(epoch, encoded + self._encoded(made, epoch), examples, rng)
             if held_out:
@@ -201,26 +179,6 @@ class SupervisedTrainer:
         for name, value in (best[1] or self.weights()).items():
             self.model.parameters[name].assign(value)
         return results
-
-    def mistakes(self, encoded: Sequence[List[EncodedTurn]]) -> int:
-        """Labelled decisions that the model takes otherwise, in what is said with words, with intents, and with both."""
-        views = [lambda turn: turn, _without_words]
-        if self.settings.pipeline:
-            views.append(_without_features)
-        near, size = sorted(encoded, key=len), 2 * self.settings.batch_size
-        wrong = 0
-        for start in range(0, len(near), size):
-            for view in views:
-                turns = [
-                    [view(turn) for turn in dialogue] for dialogue in near[start : start + size]
-                ]
-                batch = collate(self.encoder, turns)
-                if self._decide is None:
-                    self._decide = tf.function(
-                        self._wrong, input_signature=[signature(batch)], autograph=False
-                    )
-                wrong += int(self._decide(as_tensors(batch)))
-        return wrong
 
     def _encoded(self, dialogues: Sequence[Dialogue], epoch: int) -> List[List[EncodedTurn]]:
         """Dialogues made for an epoch; open slots get the spans that the tagger finds by now, right or wrong."""
@@ -248,12 +206,9 @@ class SupervisedTrainer:
 
     def epochs(self, dialogues: int, examples: int = 0) -> int:
         """Passes over so many dialogues and NLU examples: `epochs`, or as many as make `least_steps` updates."""
-        batches = self._batches_of_epoch(dialogues, examples)
-        return max(self.settings.epochs, -(-self.settings.least_steps // batches))
-
-    def _batches_of_epoch(self, dialogues: int, examples: int) -> int:
         size = self.settings.batch_size
-        return max(1, -(-dialogues // size) if dialogues else -(-examples // (4 * size)))
+        batches = -(-dialogues // size) if dialogues else -(-examples // (4 * size))
+        return max(self.settings.epochs, -(-self.settings.least_steps // max(batches, 1)))
 
     def train_step(self, batch: Batch) -> np.ndarray:
         """One step of Adam on a batch; returns loss, its belief and action parts, and counts of what was right."""
@@ -268,9 +223,10 @@ class SupervisedTrainer:
         return self._step(as_tensors(batch), tf.constant([self.settings.seed, self._steps])).numpy()
 
     def state(self) -> Dict[str, np.ndarray]:
-        """Everything that the next `train_step` depends on: weights, Adam's moments, number of steps."""
+        """Everything that the next `train_step` depends on: weights and their average, Adam's moments, number of steps."""
         state = {f"weights/{name}": value for name, value in self.model.weights().items()}
         state.update({f"adam/{k}": v for k, v in optimiser_state(self._optimizer).items()})
+        state.update({f"average/{name}": v.numpy() for name, v in self._averages.items()})
         return {**state, "steps": np.array(self._steps)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
@@ -283,6 +239,8 @@ class SupervisedTrainer:
         restore_optimiser(
             self._optimizer, {k[5:]: v for k, v in state.items() if k.startswith("adam/")}
         )
+        for name, average in self._averages.items():
+            average.assign(state[f"average/{name}"])
         self._steps = int(state["steps"])
 
     def _epoch(
@@ -343,11 +301,6 @@ class SupervisedTrainer:
     def _losses(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return supervised_losses(self.model(batch), batch, self.settings).total
 
-    def _wrong(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        best = tf.argmax(self.model(batch).action_logits, axis=-1, output_type=tf.int32)
-        wrong = tf.logical_and(best != batch["decision_action"], batch["decision_weight"] > 0)
-        return tf.reduce_sum(tf.cast(wrong, tf.int32))
-
     def _update(self, batch: Mapping[str, tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
         variables = list(self.model.parameters.values())
         with tf.GradientTape() as tape:
@@ -386,27 +339,18 @@ def _drop_modality(turn: EncodedTurn, settings: Settings, rng: np.random.Generat
         return turn
     draw, rate = rng.random(), settings.modality_dropout
     if draw < rate:
-        return _without_words(turn)
+        said = {_WHOLE, _PART, _SHARING, _CONFLICT}
+        features = {at: x for at, x in turn.cell_features.items() if at[2] not in said}
+        return replace(
+            turn, utterances=[], utterance_weights=[], matches=[], cell_features=features
+        )
     if draw < 2 * rate or not settings.pipeline:
-        return _without_features(turn)
+        return replace(
+            turn,
+            features=[],
+            cell_features={at: x for at, x in turn.cell_features.items() if at[2] != _ENTITY},
+        )
     return turn
-
-
-def _without_words(turn: EncodedTurn) -> EncodedTurn:
-    """The turn as one of which only intent and entities are known, if they are."""
-    if not (turn.features and turn.utterances):
-        return turn
-    said = {_WHOLE, _PART, _SHARING, _CONFLICT}
-    features = {at: x for at, x in turn.cell_features.items() if at[2] not in said}
-    return replace(turn, utterances=[], utterance_weights=[], matches=[], cell_features=features)
-
-
-def _without_features(turn: EncodedTurn) -> EncodedTurn:
-    """The turn as one of which only the words are known, if there are any."""
-    if not (turn.features and turn.utterances):
-        return turn
-    features = {at: x for at, x in turn.cell_features.items() if at[2] != _ENTITY}
-    return replace(turn, features=[], cell_features=features)
 
 
 def signature(batch: Batch) -> Dict[str, tf.TensorSpec]:

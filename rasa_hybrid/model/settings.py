@@ -68,8 +68,7 @@ class Settings:
     batch_size: int = 32
     #: Most passes over the training dialogues.
     epochs: int = 30
-    #: Updates that training makes at least: small projects are passed over more often than `epochs` says, and up to three
-    #: times as long while the model still learns more of their decisions.
+    #: Updates that training makes at least: small projects are passed over more often than `epochs` says.
     least_steps: int = 500
     #: Epochs without a better validation loss before training stops; 0: never.
     patience: int = 0

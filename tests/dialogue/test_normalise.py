@@ -82,6 +82,14 @@ def test_number_words_become_digits(said, normal):
     assert normalise(said) == normal
 
 
+@pytest.mark.parametrize("said", ["we'd like", "We’d like", "we ' d like"])
+def test_a_contracted_verb_is_a_word_of_its_own(said):
+    assert normalise(said) == "we d like"
+    assert normalise("they'll see, I'm sure you've known") == "they ll see i m sure you ve known"
+    for token in tokenize("We'd"):
+        assert "We'd"[token.start : token.end].lower() == token.text
+
+
 @pytest.mark.parametrize("said", ["don't", "don’t", "don ' t", "DON'T", "don ’ t", "dont"])
 def test_contractions_are_one_word_however_a_tokenizer_splits_them(said):
     assert normalise(said) == "dont"

@@ -387,31 +387,6 @@ def test_training_goes_on_until_there_were_enough_steps(learnt):
     assert trainer.epochs(0, examples=400) == 4  # forty examples a batch
 
 
-@pytest.mark.parametrize(
-    "mistakes, epochs",
-    [((9, 5, 0), 14), ((9, 8, 9, 8), 16), (range(99, 0, -1), 30)],
-    ids=["until there are none", "until they get no fewer", "three times as long at most"],
-)
-def test_a_small_project_is_gone_on_with_while_mistakes_get_fewer(
-    eagerly, monkeypatch, mistakes, epochs
-):
-    dialogues, found = bookings(2), iter(mistakes)
-    monkeypatch.setattr(SupervisedTrainer, "mistakes", lambda *_: next(found))
-    monkeypatch.setattr(SupervisedTrainer, "train_step", lambda *_: np.ones(8))
-    settings = tiny_settings(batch_size=10, epochs=1, least_steps=10)
-    assert len(SupervisedTrainer(prepare(settings, dialogues)).fit(dialogues)) == epochs
-
-
-def test_decisions_that_the_model_takes_otherwise_are_counted(learnt):
-    trainer, *_ = learnt
-    dialogues = bookings(60, films=TRAINING_FILMS)[:20]
-    assert trainer.mistakes(trainer.encoder.dialogues(dialogues)) == 0
-    wrong = [
-        replace(d, turns=tuple(replace(t, actions=()) for t in d.turns)) for d in dialogues[:1]
-    ]
-    assert trainer.mistakes(trainer.encoder.dialogues(wrong)) > 0
-
-
 def test_training_stops_when_held_out_dialogues_get_worse_and_keeps_the_best_epoch(
     eagerly, monkeypatch
 ):

@@ -16,6 +16,7 @@ from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
 from rasa.shared.nlu.constants import INTENT
 from rasa.shared.nlu.training_data.message import Message
+from rasa.shared.nlu.training_data.training_data import TrainingData
 
 _CONFIG = """recipe: default.v1
 assistant_id: floor
@@ -95,6 +96,9 @@ class AskDatabase(GraphComponent):
         execution_context: ExecutionContext,
     ) -> AskDatabase:
         return cls(config["database"])
+
+    def process_training_data(self, training_data: TrainingData) -> TrainingData:
+        return training_data
 
     def process(self, messages: List[Message]) -> List[Message]:
         for message in messages:

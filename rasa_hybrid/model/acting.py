@@ -61,6 +61,10 @@ class Conversation:
         )
 
 
+#: Single utterances whose encoding is remembered.
+_REMEMBERED = 64
+
+
 @dataclass
 class Observed:
     """A turn that was heard but not yet answered."""
@@ -108,6 +112,7 @@ class ActingModel:
         directions = [_gates(self.weights, f"utterance_{way}") for way in ("forward", "backward")]
         self._readers = [np.stack(parts) for parts in zip(*directions)]
         self._dialogue = _gates(self.weights, "dialogue")
+        self._read_before: Dict[Tuple[bytes, ...], Tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         #: `[slots]` temperatures of the beliefs that are shown, None if they were not calibrated.
         self.temperature = self.weights.get(TEMPERATURE)
 
@@ -273,6 +278,20 @@ class ActingModel:
         return spans, [float(confidence[start:end].min()) for _, start, end in spans]
 
     def _encode_utterances(self, batch: Batch) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What the encoder reads of utterances; of a single one it is remembered, since several ask for it in a turn."""
+        if len(batch["tokens"]) != 1:
+            return self._read_utterances(batch)
+        names = ("words", "subwords", "tokens", "token_slots")
+        key = tuple(batch[name].tobytes() for name in names)
+        read = self._read_before.get(key)
+        if read is None:
+            read = self._read_utterances(batch)
+            if len(self._read_before) >= _REMEMBERED:
+                self._read_before.clear()
+            self._read_before[key] = read
+        return read
+
+    def _read_utterances(self, batch: Batch) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         w, settings = self.weights, self.settings
         lengths = batch["lengths"]
         longest = int(lengths.max(initial=1))  # not what `collate` pads to

@@ -9,11 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 from rasa.shared.core.domain import Domain
-from rasa.shared.core.events import (
-    ActiveLoop,
-    SlotSet,
-    UserUttered,
-)
+from rasa.shared.core.events import ActiveLoop, SlotSet, UserUttered
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.training_data.training_data import TrainingData
@@ -41,9 +37,7 @@ from rasa_hybrid.dialogue import (
     Turn,
     Utterance,
 )
-from rasa_hybrid.knowledge import (
-    GuardedKnowledgeBase,
-)
+from rasa_hybrid.knowledge import GuardedKnowledgeBase
 from rasa_hybrid.learning.rehearsal import mixed
 from rasa_hybrid.model.candidates import SlotValues
 from rasa_hybrid.model.embeddings import read_vectors

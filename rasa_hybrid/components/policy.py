@@ -72,11 +72,7 @@ from rasa_hybrid.components.lessons import (
 )
 from rasa_hybrid.components.runtime import Runtime, TurnState
 from rasa_hybrid.components.tokenizer import splitter_of
-from rasa_hybrid.dialogue import (
-    DONTCARE,
-    TAUGHT,
-    DomainFacts,
-)
+from rasa_hybrid.dialogue import DONTCARE, TAUGHT, DomainFacts
 from rasa_hybrid.knowledge import (
     GuardedKnowledgeBase,
     KnowledgeBaseError,
@@ -244,9 +240,7 @@ class HybridPolicy(Policy):
             )
             splitter = splitter_of(self._execution_context)
             actions = [name for name in domain.action_names_or_texts if is_own(name)]
-            vectors = word_vectors(
-                configuration,
-            )
+            vectors = word_vectors(configuration)
             encoder = prepare(
                 settings, dialogues, utterances, listed, actions, splitter, words=vectors
             )

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from rasa_hybrid.model.batching import Batch
 from rasa_hybrid.model.encoding import CELL_FEATURES, DONTCARE_CELL, NONE_CELL
+from rasa_hybrid.model.lstm import packed_lstm
 from rasa_hybrid.model.parameters import BELIEF_FEATURES, BELIEF_FLOOR, parameter_shapes
 from rasa_hybrid.model.settings import Settings
 from rasa_hybrid.model.vocabulary import UNKNOWN
@@ -90,7 +91,7 @@ class JointModel(tf.Module):
         p = self.parameters
         states, encoded, utterance_slots = self._encode_utterances(batch, drop)
         intent_logits = encoded @ p["intent/kernel"] + p["intent/bias"]
-        tag_logits = tf.einsum("ulh,ht->ult", states, p["tags/kernel"]) + p["tags/bias"]
+        tag_logits = tf.tensordot(states, p["tags/kernel"], 1) + p["tags/bias"]
         state = self._dialogue_states(batch, encoded, drop)
         belief, in_force = self._beliefs(batch, state, states, utterance_slots, drop)
         logits = self._policy(batch, state, in_force, drop)
@@ -107,16 +108,15 @@ class JointModel(tf.Module):
         tokens = drop.words(batch["tokens"], batch["token_slots"], batch["tags"])
         token_slots = drop.marks(batch["token_slots"])
         forward, backward = self._read_both_ways(drop(vectors), tokens, token_slots, lengths)
-        states = tf.concat([forward, backward], axis=-1) * mask[:, :, None]
+        states = tf.concat([forward, backward], axis=-1)
         last = tf.maximum(lengths - 1, 0)
         encoded = tf.concat([tf.gather(forward, last, batch_dims=1), backward[:, 0]], axis=-1)
         encoded *= tf.cast(lengths > 0, tf.float32)[:, None]
         if not settings.candidates:
             return states, drop(encoded), tf.zeros([tf.shape(encoded)[0], 1, 1])
-        scores = (
-            tf.einsum("ulh,mh->uml", states, p["belief/attention"]) + (mask[:, None] - 1.0) * 1e9
-        )
-        read = tf.einsum("uml,ulh->umh", tf.nn.softmax(scores), states)
+        scores = tf.tensordot(states, p["belief/attention"], [[2], [1]])
+        weights = tf.nn.softmax(scores + (mask[:, :, None] - 1.0) * 1e9, axis=1)
+        read = tf.matmul(weights, states, transpose_a=True)
         return drop(states), drop(encoded), drop(read)
 
     def _word_vectors(self, words: tf.Tensor, subwords: tf.Tensor) -> tf.Tensor:
@@ -124,42 +124,41 @@ class JointModel(tf.Module):
         p = self.parameters
         vectors = tf.gather(p["words"], words)
         if self.settings.subword_buckets:
-            grams = tf.gather(p["subwords"], subwords)
-            present = tf.cast(subwords > 0, tf.float32)[:, :, None]
-            count = tf.maximum(tf.reduce_sum(present, axis=1), 1.0)
-            vectors += tf.reduce_sum(grams * present, axis=1) / count
+            at = tf.where(subwords > 0)
+            grams = tf.gather_nd(subwords, at)
+            vectors += tf.sparse.segment_mean(p["subwords"], grams, at[:, 0], tf.shape(words)[0])
         return vectors
 
     def _read_both_ways(
         self, vectors: tf.Tensor, tokens: tf.Tensor, token_slots: tf.Tensor, lengths: tf.Tensor
     ) -> Tuple[tf.Tensor, tf.Tensor]:
-        """Outputs `[U, L, h]` of the utterance LSTM in both directions.
+        """Outputs `[U, L, h]` of the utterance LSTM in both directions, 0 behind the end of an utterance.
 
-        Most utterances are much shorter than the longest of a batch. So they are read in groups of similar length,
-        each padded to its own longest utterance only.
+        The inputs' share of the gates is computed once for each distinct word.
         """
         p = self.parameters
         order = tf.argsort(lengths, direction="DESCENDING", stable=True)
-        tokens, lengths = tf.gather(tokens, order), tf.gather(lengths, order)
-        token_slots = tf.gather(token_slots, order)
-        count, longest = tf.shape(tokens)[0], tf.shape(tokens)[1]
-        ends = [-(-count // 8), -(-count // 2), count]
-        ahead, back = [], []
-        for start, end in zip([0, *ends], ends):
-            # One row more, because the recurrence has no gradient over none.
-            here = tf.pad(lengths[start:end], [[0, 1]], constant_values=1)
-            length = tf.minimum(tf.reduce_max(here), longest)
-            embedded = tf.gather(vectors, tokens[start:end, :length])
-            if self.settings.candidates:
-                embedded += token_slots[start:end, :length] @ p["token_slots"]
-            embedded = tf.pad(embedded, [[0, 1], [0, 0], [0, 0]])
-            read = _lstm(embedded, p, "utterance_forward")
-            read_back = _reverse(_lstm(_reverse(embedded, here), p, "utterance_backward"), here)
-            fill = [[0, 0], [0, longest - length], [0, 0]]
-            ahead.append(tf.pad(read[:-1], fill))
-            back.append(tf.pad(read_back[:-1], fill))
-        place = tf.argsort(order)
-        return tf.gather(tf.concat(ahead, 0), place), tf.gather(tf.concat(back, 0), place)
+        going_on = tf.range(tf.maximum(tf.reduce_max(lengths), 1))[:, None] < tf.gather(
+            lengths, order
+        )
+        counts = tf.reduce_sum(tf.cast(going_on, tf.int32), axis=1)
+        step, row = tf.unstack(tf.cast(tf.where(going_on), tf.int32), axis=1)
+        row = tf.gather(order, row)
+        shape = [*tf.unstack(tf.shape(tokens)), self.settings.utterance_lstm_size]
+        read = []
+        for name, place in (
+            ("utterance_forward", step),
+            ("utterance_backward", tf.gather(lengths, row) - 1 - step),
+        ):
+            kernel = p[f"{name}/kernel"]
+            at = tf.stack([row, place], axis=1)
+            words = vectors @ kernel + p[f"{name}/bias"]
+            gates = tf.gather(words, tf.gather_nd(tokens, at))
+            if self.settings.candidates and self.sizes["slots"]:
+                gates += tf.gather_nd(token_slots, at) @ (p["token_slots"] @ kernel)
+            states = packed_lstm(gates, p[f"{name}/recurrent_kernel"], counts)
+            read.append(tf.scatter_nd(at, states, shape))
+        return read[0], read[1]
 
     def _dialogue_states(
         self, batch: Mapping[str, tf.Tensor], encoded: tf.Tensor, drop: _Dropout
@@ -187,7 +186,11 @@ class JointModel(tf.Module):
                     tf.gather(p["features"], batch["feature_id"]), batch["feature_at"], turns, shape
                 )
             )
-        return drop(_lstm(tf.concat(inputs, axis=-1), p, "dialogue"))
+        inputs = [tf.reshape(tf.transpose(x, [1, 0, 2]), [turns, x.shape[-1]]) for x in inputs]
+        gates = tf.concat(inputs, axis=-1) @ p["dialogue/kernel"] + p["dialogue/bias"]
+        states = packed_lstm(gates, p["dialogue/recurrent_kernel"], tf.fill([shape[1]], shape[0]))
+        states = tf.reshape(states, [shape[1], shape[0], states.shape[-1]])
+        return drop(tf.transpose(states, [1, 0, 2]))
 
     def _act_embeddings(self) -> List[Tuple[str, str]]:
         pairs = [("acts", "id"), ("act_slots", "slot")]
@@ -216,22 +219,18 @@ class JointModel(tf.Module):
             return _anew(batch, logits)
         slots = self.sizes["slots"]
         turns = shape[0] * shape[1]
-        read = _gather_weighted(utterance_slots, batch)
+        # What a slot's network reads, each part multiplied by its rows of the kernel where there are fewest of it.
+        sizes = [state.shape[-1], utterance_slots.shape[-1], p["acts"].shape[-1], -1]
+        of_state, of_words, of_acts, of_name = tf.split(p["belief/context_kernel"], sizes)
+        read = _gather_weighted(tf.tensordot(utterance_slots, of_words, 1), batch)
         requested = _bag(
-            tf.gather(p["acts"], batch["slot_act_id"]),
+            tf.gather(p["acts"] @ of_acts, batch["slot_act_id"]),
             batch["slot_act_at"],
             turns * slots,
             shape[:3],
         )
-        slot_names = tf.broadcast_to(
-            p["belief/slots"], tf.concat([shape[:3], [tf.shape(p["belief/slots"])[1]]], 0)
-        )
-        repeated = tf.repeat(state[:, :, None], slots, axis=2)
-        context = tf.concat([repeated, read, requested, slot_names], axis=-1)
-        hidden = (
-            tf.einsum("btmi,ih->btmh", context, p["belief/context_kernel"])
-            + p["belief/context_bias"]
-        )
+        named = p["belief/slots"] @ of_name + p["belief/context_bias"]
+        hidden = tf.tensordot(state, of_state, 1)[:, :, None] + read + requested + named
         settled = drop(tf.nn.relu(hidden))
 
         cells = turns * slots * shape[3]
@@ -246,11 +245,11 @@ class JointModel(tf.Module):
         )
         at = tf.concat([batch["match_at"], batch["cell_act_at"]], 0)
         scores = _bag(evidence, at, cells, shape)
-        scores += tf.einsum("btmcf,fh->btmch", batch["cell_features"], p["belief/feature_kernel"])
+        scores += tf.tensordot(batch["cell_features"], p["belief/feature_kernel"], 1)
         kinds = tf.minimum(tf.range(shape[3]), 2)
         scores += tf.gather(p["belief/kinds"], kinds) + hidden[:, :, :, None]
         closed = self._closed_logits(batch, settled)
-        keep = tf.einsum("btmh,h->btm", settled, p["belief/keep_kernel"]) + p["belief/keep_bias"]
+        keep = tf.tensordot(settled, p["belief/keep_kernel"], 1) + p["belief/keep_bias"]
         return self._track(batch, scores, closed, keep)
 
     def _closed_logits(self, batch: Mapping[str, tf.Tensor], hidden: tf.Tensor) -> tf.Tensor:
@@ -279,7 +278,7 @@ class JointModel(tf.Module):
             carried = previous[2]
             score, closed_now, keep_now, mask, override, late = turn
             hidden = tf.nn.relu(score + carried[..., None] * p["belief/previous_kernel"])
-            logits = tf.einsum("bmch,h->bmc", hidden, p["belief/score_kernel"]) + closed_now
+            logits = tf.tensordot(hidden, p["belief/score_kernel"], 1) + closed_now
             logits += (mask - 1.0) * 1e9
             settled = keep_now + tf.reduce_sum(
                 tf.stack([carried[..., NONE_CELL], carried[..., DONTCARE_CELL]], -1)
@@ -433,46 +432,6 @@ def initial_weights(shapes: Mapping[str, Tuple[int, ...]], seed: int) -> Dict[st
             value = rng.uniform(-0.05, 0.05, shape)
         weights[name] = value.astype(np.float32)
     return weights
-
-
-def _lstm(x: tf.Tensor, p: Mapping[str, tf.Variable], name: str) -> tf.Tensor:
-    """An LSTM over `x` `[batch, time, in]` -> `[batch, time, units]` (gates i, f, g, o as in Keras).
-
-    The whole recurrence is one operation: on a CPU several times as fast as a loop over time. It is TensorFlow's first
-    version of it, with gates i, g, f, o, since the gradient registered for `BlockLSTMV2` is that of the first version,
-    too, and so takes the forget gate for the cell's input.
-    """
-    kernel, recurrent, bias = (
-        p[f"{name}/{part}"] for part in ("kernel", "recurrent_kernel", "bias")
-    )
-    units = recurrent.shape[0]
-    batch = tf.shape(x)[0]
-    zeros = tf.zeros([batch, units])
-    outputs = tf.raw_ops.BlockLSTM(
-        seq_len_max=tf.cast(tf.shape(x)[1], tf.int64),
-        x=tf.transpose(x, [1, 0, 2]),
-        cs_prev=zeros,
-        h_prev=zeros,
-        w=_cell_before_forget(tf.concat([kernel, recurrent], axis=0)),
-        wci=tf.zeros([units]),
-        wcf=tf.zeros([units]),
-        wco=tf.zeros([units]),
-        b=_cell_before_forget(bias),
-        forget_bias=0.0,
-        cell_clip=-1.0,
-        use_peephole=False,
-    )
-    return tf.transpose(outputs.h, [1, 0, 2])
-
-
-def _cell_before_forget(gates: tf.Tensor) -> tf.Tensor:
-    """Gates i, f, g, o `[..., 4 * units]` in the order i, g, f, o."""
-    i, f, g, o = tf.split(gates, 4, axis=-1)
-    return tf.concat([i, g, f, o], axis=-1)
-
-
-def _reverse(x: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    return tf.reverse_sequence(x, lengths, seq_axis=1, batch_axis=0)
 
 
 def _bag(rows: tf.Tensor, at: tf.Tensor, count: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:

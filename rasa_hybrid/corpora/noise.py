@@ -13,9 +13,11 @@ recogniser deserves.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
@@ -40,16 +42,55 @@ ECHOES = frozenset({"expl-conf", "impl-conf", "confirm", "canthelp"})
 REQUESTS = frozenset({"request"})
 
 
-class _Alternatives(NamedTuple):
-    """What the recogniser may make of a place in the utterance; the first is what was said.
+class _Errors(NamedTuple):
+    """What the recogniser hears instead where it errs.
 
     Args:
-        words: `[alternatives]` word sequences.
-        probabilities: `[alternatives]` floats that sum to 1.
+        words: `[errors]` word sequences.
+        probabilities: `[errors]` floats that sum to 1.
+        cumulative: their sums from the first on.
+        hardness: factor of the chance of an error here.
     """
 
     words: Tuple[Words, ...]
-    probabilities: np.ndarray
+    probabilities: Tuple[float, ...]
+    cumulative: Tuple[float, ...]
+    hardness: float = 1.0
+
+    @classmethod
+    def of(
+        cls, words: Tuple[Words, ...], probabilities: Sequence[float], hardness: float = 1.0
+    ) -> _Errors:
+        """With the sums."""
+        chances = tuple(map(float, probabilities))
+        return cls(words, chances, tuple(accumulate(chances)), hardness)
+
+
+class _Alternatives(NamedTuple):
+    """What the recogniser may make of a place in the utterance.
+
+    Args:
+        said: what was said there.
+        error: chance that it is not heard.
+        errors: what is heard then.
+    """
+
+    said: Words
+    error: float
+    errors: _Errors
+
+    def draw(self, rng: np.random.Generator) -> Words:
+        """What is heard."""
+        excess = rng.random() - (1.0 - self.error)
+        if excess < 0.0 or not self.error:
+            return self.said
+        place = bisect_right(self.errors.cumulative, excess / self.error)
+        return self.errors.words[min(place, len(self.errors.words) - 1)]
+
+    def scored(self) -> Tuple[Tuple[Words, ...], np.ndarray]:
+        """All that may be heard, what was said first, with probabilities that sum to 1."""
+        others = self.error * np.array(self.errors.probabilities)
+        return (self.said, *self.errors.words), np.concatenate([[1.0 - self.error], others])
 
 
 class _Evidence(NamedTuple):
@@ -116,6 +157,9 @@ _CLEARER, _WORSE = 0.6, 2.0
 _WORST = 0.9
 #: Turns in which the system's reaction to a value may come.
 _REACTION = 3
+#: An error by which nothing is heard.
+_SILENCE = _Errors.of(((),), (1.0,))
+_NO_ERROR = _Errors.of((), ())
 #: What stands for the end of an utterance in pairs of words.
 END = ""
 #: Pairs of words that were said less often are not heard where one word was said.
@@ -183,7 +227,7 @@ class RecogniserNoise:
         self._garbage = _cumulative(frequent**0.75)
         self._severity = self._mean_severity()
         self._confusions = lru_cache(maxsize=65536)(self._find_confusions)
-        self._confusions_in_context = lru_cache(maxsize=65536)(self._weigh_confusions)
+        self._errors_in_context = lru_cache(maxsize=65536)(self._weigh_errors)
 
     @classmethod
     def from_dialogues(
@@ -280,7 +324,7 @@ class RecogniserNoise:
     def _listen(self, said: Words, rng: np.random.Generator, places: _Places) -> List[str]:
         heard: List[str] = []
         for alternatives in self._network(said, rng, places):
-            heard.extend(alternatives.words[_draw(np.cumsum(alternatives.probabilities), rng)])
+            heard.extend(alternatives.draw(rng))
         return heard
 
     def _hypotheses(
@@ -292,11 +336,10 @@ class RecogniserNoise:
         """
         ranked: List[List[Tuple[float, Words]]] = []
         for alternatives in self._network(said, rng, places):
-            scores = np.log(np.maximum(alternatives.probabilities, 1e-12)) + rng.gumbel(
-                size=len(alternatives.words)
-            )
+            words, probabilities = alternatives.scored()
+            scores = np.log(np.maximum(probabilities, 1e-12)) + rng.gumbel(size=len(words))
             best = np.argsort(-scores)[: n + 1]
-            ranked.append([(float(scores[i]), alternatives.words[i]) for i in best])
+            ranked.append([(float(scores[i]), words[i]) for i in best])
         paths = _best_paths(ranked, n)
         weights = np.exp(np.array([score for score, _ in paths]) - paths[0][0])
         return tuple(
@@ -309,7 +352,7 @@ class RecogniserNoise:
         """The utterance as a row of places, each with what may be heard there."""
         settings = self.settings
         if self.rate == 0.0:
-            return [_Alternatives(((word,),), np.ones(1)) for word in said]
+            return [_Alternatives((word,), 0.0, _NO_ERROR) for word in said]
         if not said:
             return self._heard_in_noise(rng)
         if rng.random() < settings.silence * self.rate:
@@ -332,10 +375,8 @@ class RecogniserNoise:
             end, evidence = starts.get(position, (position + 1, _Evidence()))
             error = evidence.factor * (error if evidence.chance is None else evidence.chance)
             if evidence.heard is not None:
-                lost = (said[position:end], evidence.heard, ())
-                network.append(
-                    _Alternatives(lost, np.array([1.0 - error, 0.85 * error, 0.15 * error]))
-                )
+                instead = _Errors.of((evidence.heard, ()), (0.85, 0.15))
+                network.append(_Alternatives(said[position:end], error, instead))
             else:
                 network.append(self._misheard(said, position, end, error))
             position = end
@@ -378,26 +419,18 @@ class RecogniserNoise:
         words = said[start:end]
         before = said[start - 1] if start > 0 else END
         after = said[end] if end < len(said) else END
-        confusions, weights = self._confusions_in_context(words, before, after)
-        shortness = float(np.mean([_shortness(word) for word in words]))
-        error = min(0.95, error * _hardness(shortness))
-        dropped = min(0.9, self.settings.deletions * 2.0 * shortness)
-        if not confusions:
-            return _Alternatives((words, ()), np.array([1.0 - error, error]))
-        probabilities = np.concatenate(
-            [[1.0 - error, error * dropped], error * (1.0 - dropped) * weights]
-        )
-        return _Alternatives((words, (), *confusions), probabilities)
+        errors = self._errors_in_context(words, before, after)
+        return _Alternatives(words, min(0.95, error * errors.hardness), errors)
 
     def _inserted(self, rng: np.random.Generator) -> _Alternatives:
         word = self._heard[_draw(self._insertion, rng)]
-        return _Alternatives((word, ()), np.array([0.9, 0.1]))
+        return _Alternatives(word, 0.1, _SILENCE)
 
     def _heard_in_noise(self, rng: np.random.Generator) -> List[_Alternatives]:
         if rng.random() >= self.settings.garbage * min(1.0, self.rate / 0.3):
             return []
         words = [self._heard[_draw(self._garbage, rng)] for _ in range(1 + int(rng.integers(2)))]
-        return [_Alternatives((word, ()), np.array([0.8, 0.2])) for word in words]
+        return [_Alternatives(word, 0.2, _SILENCE) for word in words]
 
     def _find_confusions(self, words: Words) -> Tuple[Tuple[Words, ...], np.ndarray]:
         """What sounds most like these words, with weights that leave the context out."""
@@ -412,12 +445,12 @@ class RecogniserNoise:
         chosen = kept[: self.settings.candidates]
         return tuple(self._heard[i] for i in chosen), np.exp(scores[chosen] - scores[best[0]])
 
-    def _weigh_confusions(
-        self, words: Words, before: str, after: str
-    ) -> Tuple[Tuple[Words, ...], np.ndarray]:
+    def _weigh_errors(self, words: Words, before: str, after: str) -> _Errors:
+        """What is heard instead of these words between its neighbours, nothing or something that sounds like them."""
+        shortness = float(np.mean([_shortness(word) for word in words]))
         confusions, weights = self._confusions(words)
         if not confusions:
-            return confusions, weights
+            return _Errors.of(((),), (1.0,), _hardness(shortness))
         fit = np.array(
             [
                 np.prod([self._fit(*pair) for pair in zip((before, *c), (*c, after))])
@@ -425,7 +458,9 @@ class RecogniserNoise:
             ]
         )
         weights = weights * fit**self.settings.context
-        return confusions, weights / weights.sum()
+        dropped = min(0.9, self.settings.deletions * 2.0 * shortness)
+        chances = [dropped, *((1.0 - dropped) * weights / weights.sum())]
+        return _Errors.of(((), *confusions), chances, _hardness(shortness))
 
     def _fit(self, first: str, second: str) -> float:
         """P(second | first) of a bigram model that backs off to the words' frequencies; 1 without pairs."""
@@ -458,7 +493,9 @@ def heard_values(dialogue: Dialogue, language: str = "en") -> List[Dict[str, str
         if turn.user is not None and turn.goal is not None:
             for slot, value in turn.goal.items():
                 name = _normalised(value, language)
-                again = [_find(name, said) is not None for said in words[number:]]
+                again = [
+                    _find(name, said) is not None for said in words[number : number + _REACTION]
+                ]
                 if value != goal.get(slot, NONE) or again[0]:
                     reaction = _reaction(
                         dialogue.turns[number:], again, slot, value, known.get(slot, set())
@@ -542,12 +579,15 @@ def _found_again(entities: Iterable[Entity], text: str, language: str) -> Iterab
 
 def _find(part: Words, words: Words) -> Optional[Tuple[int, int]]:
     """Where `part` stands in `words` as a whole."""
-    for start in range(len(words) - len(part) + 1):
-        if part and words[start : start + len(part)] == part:
+    if not part or part[0] not in words:
+        return None
+    for start in range(words.index(part[0]), len(words) - len(part) + 1):
+        if words[start : start + len(part)] == part:
             return start, start + len(part)
     return None
 
 
+@lru_cache(maxsize=65536)
 def _normalised(text: str, language: str) -> Words:
     return tuple(token.text for token in tokenize(text, language))
 

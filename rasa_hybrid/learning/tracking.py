@@ -30,6 +30,7 @@ from rasa_hybrid.model.settings import Settings
 #: system's actions need not be learnt, and no pipeline predicts entities.
 TRACKING: Dict[str, Any] = {
     "context": False,
+    "system_words": True,
     "action_loss_weight": 0.0,
     "modality_dropout": 0.0,
     "n_best_hypotheses": 1,
@@ -58,6 +59,9 @@ SUBSTITUTED, MOST_COPIES = 1000, 3
 LEAST_MISHEARD = 0.05
 #: Word error rate of the development dialogues that stand in for a recogniser's output.
 DEV_NOISE = 0.35
+#: Share of the system's actions in noise copies whose acts are taken away, so that the words of those that no reader
+#: could map to acts can be read.
+UNMAPPED = 0.05
 #: Dialogues tracked at once.
 _TOGETHER = 64
 
@@ -204,6 +208,7 @@ class TrainingCopies:
         self.lasting: List[Dialogue] = [mark_entities(dialogue, forms) for dialogue in train]
         self._seed = seed
         self._n_best = plan.settings.n_best_hypotheses
+        self._reads_words = plan.settings.system_words
         self._noise = [
             RecogniserNoise.from_dialogues(train, rate, forms)
             for rate in (NOISE_RATES if plan.noise else ())
@@ -222,7 +227,9 @@ class TrainingCopies:
         """Dialogues of this epoch alone: noise copies, and copies about other values."""
         rng = np.random.default_rng([self._seed, epoch])
         copies = [
-            replace(d, id=f"{d.id} epoch {epoch} heard with {noise.rate}")
+            replace(
+                self._known_by_words(d, rng), id=f"{d.id} epoch {epoch} heard with {noise.rate}"
+            )
             for noise in self._noise
             for d in _misheard(noise, self.lasting, rng, self._n_best)
         ]
@@ -233,6 +240,17 @@ class TrainingCopies:
                 for d in self.lasting
             ]
         return copies
+
+    def _known_by_words(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
+        """The dialogue with some of the system's actions known by their words alone."""
+        if not self._reads_words:
+            return dialogue
+        turns = []
+        for turn in dialogue.turns:
+            unmapped = [action.text and rng.random() < UNMAPPED for action in turn.actions]
+            actions = [replace(a, acts=()) if u else a for a, u in zip(turn.actions, unmapped)]
+            turns.append(replace(turn, actions=tuple(actions)))
+        return replace(dialogue, turns=tuple(turns))
 
     def _about_other_values(self) -> int:
         """Copies of each dialogue about other values."""

@@ -305,11 +305,7 @@ class ActingModel:
                 np.zeros((0, units), np.float32),
                 np.zeros((0, slots, units if settings.candidates else 1), np.float32),
             )
-        vectors = w["words"][batch["words"]]
-        if settings.subword_buckets and batch["subwords"].shape[1]:
-            present = (batch["subwords"] > 0).astype(np.float32)[:, :, None]
-            grams = (w["subwords"][batch["subwords"]] * present).sum(axis=1)
-            vectors = vectors + grams / np.maximum(present.sum(axis=1), 1.0)
+        vectors = self._word_vectors(batch["words"], batch["subwords"])
         mask = (np.arange(longest)[None] < lengths[:, None]).astype(np.float32)[:, :, None]
         kernel, recurrent, bias = self._readers
         gates = (vectors @ kernel)[:, tokens] + bias[:, None]
@@ -330,6 +326,15 @@ class ActingModel:
         )
         return states, encoded, _softmax(scores) @ states
 
+    def _word_vectors(self, words: np.ndarray, subwords: np.ndarray) -> np.ndarray:
+        w = self.weights
+        vectors = w["words"][words]
+        if self.settings.subword_buckets and subwords.shape[1]:
+            present = (subwords > 0).astype(np.float32)[:, :, None]
+            grams = (w["subwords"][subwords] * present).sum(axis=1)
+            vectors = vectors + grams / np.maximum(present.sum(axis=1), 1.0)
+        return vectors
+
     def _dialogue_step(
         self, batch: Batch, vectors: np.ndarray, conversations: Sequence[Conversation]
     ) -> Tuple[np.ndarray, np.ndarray]:
@@ -341,6 +346,10 @@ class ActingModel:
             _gather_weighted(vectors, batch),
             _bag(np.concatenate(parts, axis=-1), batch["act_at"], count),
         ]
+        if self.settings.system_words and len(batch["said_at"]):
+            words = self._word_vectors(batch["system_words"], batch["system_subwords"])
+            said = words[batch["said_id"]] * batch["said_weight"][:, None]
+            inputs[1] = inputs[1] + _bag(said, batch["said_at"], count) @ w["system_words/kernel"]
         if self.settings.context:
             inputs.append(_bag(w["actions"][batch["last_id"]], batch["last_at"], count))
             inputs.append(_bag(w["features"][batch["feature_id"]], batch["feature_at"], count))

@@ -47,6 +47,8 @@ def collate(
         (position in the slot's closed list + 1, 0 none); override, late_override, labels `[B, T, M]` (cell or -1);
         summary `[B, T, E]`; weight `[B]` of the dialogue; decision_at `[D]` (position in `[B*T]`), decision_action, decision_weight, taken_at/
         taken_id, last_taken `[D]`, context_at/context_id, decision_override `[D, M]`.
+        With `system_words` also the words of system actions without acts: distinct ones as system_words `[V]`,
+        system_subwords `[V, S]`, and said_at/said_id (rows of them)/said_weight `[N]` at positions of `[B*T]`.
     """
     batch_size, slots = len(dialogues), len(encoder.ontology.slots)
     length = max((len(turns) for turns in dialogues), default=0)
@@ -150,7 +152,26 @@ def collate(
     batch["decision_override"] = np.full((len(columns), slots), -1, np.int32)
     for d, slot, cell in lists["decision_override"]:
         batch["decision_override"][d, slot] = cell
+    if encoder.settings.system_words:
+        batch.update(_system_words(encoder.vocabulary, dialogues, length))
     return batch
+
+
+def _system_words(
+    vocabulary: Vocabulary, dialogues: Sequence[Sequence[EncodedTurn]], length: int
+) -> Batch:
+    """The words of system actions without acts, weighted so that those of a turn give their mean."""
+    words: Dict[str, int] = {"": 0, UNKNOWN_WORD: UNKNOWN}
+    said = [
+        (b * length + t, words.setdefault(word, len(words)), 1.0 / len(turn.system_words))
+        for b, turns in enumerate(dialogues)
+        for t, turn in enumerate(turns)
+        for word in turn.system_words
+    ]
+    batch: Batch = {}
+    _add_flat(batch, "said", said, ("id", "weight"))
+    arrays = word_arrays(vocabulary, list(words))
+    return {**batch, **{f"system_{name}": array for name, array in arrays.items()}}
 
 
 #: What `collate` gathers from the turns before it makes arrays.

@@ -141,6 +141,7 @@ class EncodedTurn:
     summary: np.ndarray
     decisions: List[Decision]
     weight: float = 1.0
+    system_words: Tuple[str, ...] = ()
 
 
 @dataclass
@@ -344,6 +345,9 @@ class Encoder:
             labels=labels,
             summary=summary_features(turn.summary),
             decisions=[],
+            system_words=tuple(
+                word for said in self._without_acts(tracked.last_actions) for word in said.words
+            ),
         )
 
     def decision(
@@ -460,7 +464,19 @@ class Encoder:
                     cell = self._cell(tracked, slot, act.value)
                     cell_acts.append((slot, cell, name))
                     tracked.system_said.add((slot, cell))
+        for said in self._without_acts(tracked.last_actions):
+            for match in said.matches if self.settings.candidates else ():
+                if match.coverage == 1.0:
+                    cell = self._cell(tracked, match.slot, match.value)
+                    cell_acts.append((match.slot, cell, 0))
+                    tracked.system_said.add((match.slot, cell))
         return acts, slot_acts, cell_acts
+
+    def _without_acts(self, actions: Sequence[SystemAction]) -> List[EncodedUtterance]:
+        """The words of system actions that no acts describe."""
+        if not self.settings.system_words:
+            return []
+        return [self._utterance(a.text, None, ()) for a in actions if a.text and not a.acts]
 
     def _entity_values(self, user: Optional[Utterance]) -> List[Tuple[int, str]]:
         """Goal slots that have the name of an extracted entity (or of its role), with its value."""

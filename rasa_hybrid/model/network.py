@@ -102,13 +102,7 @@ class JointModel(tf.Module):
     ) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Token states `[U, L, 2h]`, `U_k` `[U, 2h]`, and what each slot reads of an utterance `[U, M, 2h]`."""
         p, settings = self.parameters, self.settings
-        vectors = tf.gather(p["words"], batch["words"])
-        if settings.subword_buckets:
-            at = tf.where(batch["subwords"] > 0)
-            grams = tf.gather_nd(batch["subwords"], at)
-            vectors += tf.sparse.segment_mean(
-                p["subwords"], grams, at[:, 0], tf.shape(batch["words"])[0]
-            )
+        vectors = self._word_vectors(batch["words"], batch["subwords"])
         lengths = batch["lengths"]
         mask = tf.sequence_mask(lengths, tf.shape(batch["tokens"])[1], tf.float32)
         tokens = drop.words(batch["tokens"], batch["token_slots"], batch["tags"])
@@ -124,6 +118,16 @@ class JointModel(tf.Module):
         weights = tf.nn.softmax(scores + (mask[:, :, None] - 1.0) * 1e9, axis=1)
         read = tf.matmul(weights, states, transpose_a=True)
         return drop(states), drop(encoded), drop(read)
+
+    def _word_vectors(self, words: tf.Tensor, subwords: tf.Tensor) -> tf.Tensor:
+        """Embeddings of distinct words `[W, e]`, the mean of their character n-grams added."""
+        p = self.parameters
+        vectors = tf.gather(p["words"], words)
+        if self.settings.subword_buckets:
+            at = tf.where(subwords > 0)
+            grams = tf.gather_nd(subwords, at)
+            vectors += tf.sparse.segment_mean(p["subwords"], grams, at[:, 0], tf.shape(words)[0])
+        return vectors
 
     def _read_both_ways(
         self, vectors: tf.Tensor, tokens: tf.Tensor, token_slots: tf.Tensor, lengths: tf.Tensor
@@ -168,6 +172,11 @@ class JointModel(tf.Module):
             axis=-1,
         )
         inputs = [_gather_weighted(encoded, batch), _bag(acts, batch["act_at"], turns, shape)]
+        if self.settings.system_words:
+            vectors = self._word_vectors(batch["system_words"], batch["system_subwords"])
+            said = drop(tf.gather(vectors, batch["said_id"])) * batch["said_weight"][:, None]
+            words = _bag(said, batch["said_at"], turns, shape)
+            inputs[1] += tf.einsum("bte,ea->bta", words, p["system_words/kernel"])
         if self.settings.context:
             inputs.append(
                 _bag(tf.gather(p["actions"], batch["last_id"]), batch["last_at"], turns, shape)

@@ -93,6 +93,8 @@ def parameter_shapes(settings: Settings, sizes: Mapping[str, int]) -> Dict[str, 
     shapes["intent/bias"] = (sizes["intents"],)
     shapes["tags/kernel"] = (utterance, sizes["tags"])
     shapes["tags/bias"] = (sizes["tags"],)
+    if s.system_words:
+        shapes["system_words/kernel"] = (embedding, act * (2 if s.candidates else 3))
     return shapes
 
 

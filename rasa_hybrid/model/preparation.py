@@ -51,6 +51,10 @@ def prepare(
             *(h.text for h in utterance.hypotheses[: settings.n_best_hypotheses]),
         }:
             builder.add_words([token.text for token in tokenize(text, settings.language, splitter)])
+    if settings.system_words:
+        prompts = {a.text for d in dialogues for turn in d.turns for a in turn.actions if a.text}
+        for text in prompts:
+            builder.add_words([token.text for token in tokenize(text, settings.language, splitter)])
     for utterance in utterances:
         builder.add_utterance(utterance)
         builder.add_words(

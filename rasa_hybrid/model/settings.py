@@ -41,6 +41,8 @@ class Settings:
     #: The user's intent and entities are predicted by a pipeline and are an input beside the words; False: they are
     #: an input only where there are no words (buttons, `/intent` messages).
     pipeline: bool = False
+    #: Read the words of system actions that no acts describe.
+    system_words: bool = False
     #: Most system actions that the policy takes in one turn; 1: `action_listen` follows by itself.
     actions_per_turn: int = 10
     #: Recogniser hypotheses of an utterance that are read.
@@ -206,7 +208,7 @@ def check_flag(name: str, value: Any) -> None:
 def _check(name: str, value: Any) -> None:
     if name in _RANGES:
         check_number(name, value, *_RANGES[name], whole=name not in _FLOATS)
-    elif name in {"candidates", "context", "pipeline"}:
+    elif name in {"candidates", "context", "pipeline", "system_words"}:
         check_flag(name, value)
     elif name == "preset":
         if not isinstance(value, str) or value not in PRESETS:

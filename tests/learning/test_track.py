@@ -229,6 +229,18 @@ def test_every_epoch_mishears_anew(files):
     assert first == again != second
 
 
+def test_some_prompts_are_known_by_their_words_alone(files):
+    dialogues = read_m2m(files[0]) * 20
+    for reads, least in ((True, 1), (False, 0)):
+        settings = tracking_settings(**SMALL, system_words=reads)
+        plan = TrackingPlan(settings, substitution=False)
+        copies = TrainingCopies(plan, dialogues, {}, ["movie"], 0).of_epoch(1)
+        actions = [a for d in copies for t in d.turns for a in t.actions]
+        unmapped = [a for a in actions if not a.acts]
+        assert least <= len(unmapped) < len(actions) / 5
+        assert all(action.text for action in unmapped)
+
+
 def test_a_saved_tracker_shows_calibrated_beliefs(files, tmp_path):
     assert call(files, "--seeds", "1", "--save", str(tmp_path)).exit_code == 0
     encoder, weights, _ = checkpoint.load(tmp_path / "seed-0")

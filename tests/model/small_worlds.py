@@ -170,6 +170,7 @@ def _wild_turn(rng: random.Random) -> Turn:
                 for _ in range(rng.randint(0, 3))
             ),
             context=tuple(rng.sample(["slot:vip=1", "loop:form", "slot:x=never seen"], 1)),
+            text="no star wars on friday zorblax",
             learn=rng.random() < 0.9,
         )
         for _ in range(rng.randint(0, 3))
@@ -218,7 +219,11 @@ def _without_never_seen(turn: Turn) -> Turn:
             entities=(),
         )
     actions = tuple(
-        replace(a, context=tuple(c for c in a.context if "never" not in c))
+        replace(
+            a,
+            context=tuple(c for c in a.context if "never" not in c),
+            text="no star wars on friday",
+        )
         for a in turn.actions
         if "never" not in a.name
     )

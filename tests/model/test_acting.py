@@ -135,6 +135,8 @@ def test_acting_equals_learning_on_any_dialogue(preset, seed):
         {"candidates": False},
         {"preset": "liu2018", "context": True, "actions_per_turn": 5},
         {"preset": "liu2018", "candidates": True},
+        {"system_words": True},
+        {"preset": "liu2018", "system_words": True},
     ],
     ids=str,
 )

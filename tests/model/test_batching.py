@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rasa_hybrid.dialogue import Dialogue, Override, ResultSummary, Turn, Utterance
+from rasa_hybrid.dialogue import Dialogue, Override, ResultSummary, SystemAction, Turn, Utterance
 from rasa_hybrid.model.batching import collate, word_arrays
 from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.preparation import prepare
@@ -137,6 +137,19 @@ def test_every_index_of_a_batch_is_in_range_and_every_array_of_its_type(preset):
                 )
                 assert least <= batch[name].min() and batch[name].max() < bound, name
         assert all(array.dtype in (np.int32, np.float32) for array in batch.values())
+
+
+def test_the_words_of_prompts_without_acts_give_their_mean():
+    encoder = wild_encoder(context=False, system_words=True)
+    prompt = SystemAction("other", text="no star no zorblax")
+    batch = batch_of(
+        encoder, Dialogue("d", (Turn(actions=(prompt,)), Turn(Utterance("ok")), Turn()))
+    )
+    assert batch["said_at"].tolist() == [1, 1, 1, 1]
+    assert batch["said_id"].tolist() == [2, 3, 2, 4]
+    assert batch["said_weight"].tolist() == [0.25] * 4
+    known = encoder.vocabulary.words
+    assert batch["system_words"].tolist() == [0, 1, known["no"], known["star"], 1]
 
 
 def test_a_batch_may_be_empty(encoder):

@@ -105,6 +105,27 @@ def test_what_the_system_said_is_a_candidate_from_the_next_turn_on(encoder):
     assert len(turn.cell_acts) == 1
 
 
+def test_the_words_of_a_prompt_without_acts_are_read_and_its_values_are_candidates():
+    encoder = wild_encoder(context=False, system_words=True)
+    films, tracked = encoder.ontology.position("movie"), encoder.start()
+    unmapped = SystemAction("other", text="no Star Wars on friday")
+    mapped = act("utter_offer", ("offer", "movie", "Moana"), text="how about Moana")
+    encoder.close(tracked, Turn(actions=(unmapped, mapped)))
+    turn = encoder.observe(tracked, Turn(Utterance("ok")))
+    assert turn.system_words == ("no", "star", "wars", "on", "friday")
+    values = tracked.values[films]
+    named = {values[cell] for slot, cell, _ in turn.cell_acts if slot == films}
+    assert named == {"Moana", "Star Wars"}
+
+
+def test_words_of_the_system_are_left_alone_unless_asked_for():
+    encoder = wild_encoder(context=False)
+    tracked = encoder.start()
+    encoder.close(tracked, Turn(actions=(SystemAction("other", text="no Star Wars on friday"),)))
+    turn = encoder.observe(tracked, Turn(Utterance("ok")))
+    assert turn.system_words == () and turn.cell_acts == []
+
+
 def test_a_value_keeps_its_place_for_the_whole_dialogue(encoder):
     tracked = encoder.start()
     movie = encoder.ontology.position("movie")

@@ -14,6 +14,7 @@ from rasa_hybrid.dialogue import (
     Entity,
     Hypothesis,
     Override,
+    SystemAction,
     Turn,
     Utterance,
 )
@@ -137,6 +138,13 @@ def test_words_come_from_dialogues_recognisers_examples_and_vectors():
     words = set(encoder.vocabulary.words.names)
     assert {"2", "tree", "3", "a", "friday", "see", "you", "vector"} <= words
     assert "ignored" not in words  # n_best_hypotheses: 3
+
+
+def test_words_of_the_system_are_known_if_they_are_read():
+    said = Dialogue("d", (Turn(actions=(SystemAction("other", text="Welcome back"),)),))
+    reading = prepare(tiny_settings(system_words=True), [said]).vocabulary.words
+    assert {"welcome", "back"} <= set(reading)
+    assert "welcome" not in prepare(tiny_settings(), [said]).vocabulary.words
 
 
 def test_actions_of_the_domain_are_known_though_no_dialogue_shows_them():

@@ -374,6 +374,11 @@ def _agent(
     "--set", "changes", multiple=True, metavar="NAME=VALUE", help="Another setting of the model."
 )
 @click.option("--save", type=click.Path(file_okay=False), help="Directory for the trackers.")
+@click.option(
+    "--trackers",
+    type=click.Path(exists=True, file_okay=False),
+    help="Directory that --save wrote: its trackers are scored, and nothing is trained.",
+)
 @_json
 def track(
     dataset: str,
@@ -394,6 +399,7 @@ def track(
     mishear: Optional[float],
     changes: List[str],
     save: Optional[str],
+    trackers: Optional[str],
     as_json: bool,
 ) -> None:
     """Train belief trackers on a public corpus and score them."""
@@ -431,6 +437,7 @@ def track(
             range(seed, seed + seeds),
             lambda line: click.echo(line, err=True),
             experiment.save_trackers(save) if save else None,
+            experiment.load_trackers(trackers) if trackers else None,
         )
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error

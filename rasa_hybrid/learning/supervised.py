@@ -158,21 +158,24 @@ class SupervisedTrainer:
         since = 0
         made = fresh(1) if fresh else []
         epochs = self.epochs(len(encoded) + len(made), len(examples))
-        for epoch in range(1, epochs + 1):
-            made = fresh(epoch) if fresh and epoch > 1 else made
-            result = self._epoch(epoch, encoded + self._encoded(made, epoch), examples, rng)
-            if held_out:
-                result = replace(result, validation_loss=self._validation_loss(held_out))
-            results.append(result)
-            if progress:
-                progress(result)
-            if held_out and result.validation_loss is not None:
-                if result.validation_loss < best[0]:
-                    best, since = (result.validation_loss, self.model.weights()), 0
-                else:
-                    since += 1
-                if since >= settings.patience:
-                    break
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            for epoch in range(1, epochs + 1):
+                # What the next epoch needs is made while the network works on this one.
+                following = ahead.submit(fresh, epoch + 1) if fresh and epoch < epochs else None
+                result = self._epoch(epoch, encoded + self._encoded(made, epoch), examples, rng)
+                made = following.result() if following else []
+                if held_out:
+                    result = replace(result, validation_loss=self._validation_loss(held_out))
+                results.append(result)
+                if progress:
+                    progress(result)
+                if held_out and result.validation_loss is not None:
+                    if result.validation_loss < best[0]:
+                        best, since = (result.validation_loss, self.model.weights()), 0
+                    else:
+                        since += 1
+                    if since >= settings.patience:
+                        break
         for name, value in (best[1] or self.weights()).items():
             self.model.parameters[name].assign(value)
         return results

@@ -242,7 +242,7 @@ def word_arrays(vocabulary: Vocabulary, words: Sequence[str]) -> Batch:
     """Ids of words (the first two are padding and unknown) and of their character n-grams, padded with 0."""
     ids = np.array([PADDING, UNKNOWN] + [vocabulary.words[word] for word in words[2:]], np.int32)
     subwords = [(), ()] + [vocabulary.subwords(word) for word in words[2:]]
-    width = max((len(grams) for grams in subwords), default=0)
+    width = max((len(grams) for grams in subwords), default=0) or 1
     padded = np.zeros((len(words), width), np.int32)
     for row, grams in zip(padded, subwords):
         row[: len(grams)] = grams

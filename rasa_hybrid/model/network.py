@@ -124,7 +124,8 @@ class JointModel(tf.Module):
         p = self.parameters
         vectors = tf.gather(p["words"], words)
         if self.settings.subword_buckets:
-            at = tf.where(subwords > 0)
+            # One for padding, because TensorFlow's gradient of a mean of no rows at all is left uninitialised.
+            at = tf.concat([tf.zeros([1, 2], tf.int64), tf.where(subwords > 0)], axis=0)
             grams = tf.gather_nd(subwords, at)
             vectors += tf.sparse.segment_mean(p["subwords"], grams, at[:, 0], tf.shape(words)[0])
         return vectors

@@ -254,6 +254,17 @@ def test_a_saved_tracker_shows_calibrated_beliefs(files, tmp_path):
     assert shown != before
 
 
+def test_saved_trackers_are_scored_again_without_training(files, tmp_path):
+    trained = call(files, "--seeds", "2", "--json", "--save", str(tmp_path))
+    again = call(files, "--seeds", "2", "--json", "--trackers", str(tmp_path))
+    assert again.exit_code == 0, again.stderr
+    assert "epoch" not in again.stderr
+    first, second = (json.loads(result.stdout) for result in (trained, again))
+    assert first["joint_goal_accuracy"] == second["joint_goal_accuracy"]
+    missing = call(files, "--seeds", "3", "--trackers", str(tmp_path))
+    assert missing.exit_code == 1 and "seed-2" in missing.stderr
+
+
 def test_misheard_dialogues_keep_their_labels(files):
     dialogues = read_m2m(files[0])
     heard = misheard(dialogues, dialogues, 0.5)

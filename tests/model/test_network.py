@@ -334,6 +334,17 @@ def test_gradients_reach_every_parameter(preset, unreached):
     assert all(np.isfinite(tf.convert_to_tensor(g).numpy()).all() for g in gradients.values())
 
 
+def test_dialogues_without_words_change_no_embedding_of_words():
+    encoder = learnable_encoder("default")
+    network = JointModel(encoder.settings, sizes_of(encoder.vocabulary, encoder.ontology))
+    silent = Turn(Utterance("", intent="deny"), goal={}, actions=(act("utter_bye"),))
+    batch = as_tensors(collate(encoder, [encoder.dialogue(Dialogue("d", (silent,)))]))
+    with tf.GradientTape() as tape:
+        loss = supervised_losses(network(batch), batch, encoder.settings).total
+    for gradient in tape.gradient(loss, [network.parameters[n] for n in ("words", "subwords")]):
+        assert not np.abs(tf.convert_to_tensor(gradient).numpy()).any()
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_gradients_are_the_slopes_of_the_loss(preset):
     encoder = learnable_encoder(preset)

@@ -37,13 +37,8 @@ def hindsight_labels(turns: Sequence[EncodedTurn]) -> List[List[int]]:
         row = []
         for slot, (tracked, final) in enumerate(zip(turn.labels, turns[-1].labels)):
             nothing = tracked in (NONE_CELL, DONTCARE_CELL)
-            if final in (
-                UNLABELLED,
-                DONTCARE_CELL,
-            ):  # when it was said that anything is fine nobody can tell
-                label = UNLABELLED
-            elif final == NONE_CELL:
-                label = NONE_CELL if tracked == NONE_CELL else UNLABELLED
+            if final in (UNLABELLED, NONE_CELL, DONTCARE_CELL):
+                label = final if tracked == final else UNLABELLED
             elif (slot, final) in now:
                 label = final
             elif (slot, final) in user:

@@ -59,7 +59,7 @@ class Experiment:
     name: str = "full"
     differences: Tuple[str, ...] = ()
     model: Mapping[str, Any] = field(
-        default_factory=lambda: {"epochs": 4, "weight_averaging": 0.99}
+        default_factory=lambda: {"epochs": 4, "weight_averaging": 0.99, "word_dropout": 0.1}
     )
     supervised_dialogues: int = 10_000
     taught: Tuple[int, ...] = (500, 1000)

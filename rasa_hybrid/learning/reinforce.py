@@ -46,7 +46,7 @@ class ReinforceSettings:
     #: Dialogues of an update.
     batch_size: int = 25
     #: Adam's step size.
-    learning_rate: float = 0.0003
+    learning_rate: float = 0.001
     #: Change the policy network alone; False: end to end, the whole network.
     policy_only: bool = False
     #: Subtracted from the returns: `none`, the `moving_average` of what earlier dialogues earned from the same turn
@@ -61,11 +61,11 @@ class ReinforceSettings:
     #: Weight of KL(supervised policy || policy) a decision, against forgetting.
     kl_weight: float = 0.0
     #: Weight of eq. 4 on a batch of supervised dialogues in every update, against forgetting.
-    supervised_weight: float = 1.0
+    supervised_weight: float = 10.0
     #: Weight of eq. 4's belief loss on the goals of successful dialogues, which are known when these are over.
     hindsight_weight: float = 1.0
     #: Decay per update of the running average of the weights that learning ends with; 0: the last weights themselves.
-    weight_averaging: float = 0.98
+    weight_averaging: float = 0.99
     #: Largest importance weight pi(a) / propensity of a decision; 0: none, all episodes are taken for the current
     #: model's own.
     importance_clip: float = 0.0
@@ -99,7 +99,6 @@ class ReinforceSettings:
 PRESETS: Dict[str, Dict[str, Any]] = {
     "default": {},
     "liu2018": {
-        "learning_rate": 0.001,
         "baseline": "none",
         "entropy_bonus": 0.0,
         "gradient_clip": 0.0,

@@ -24,7 +24,7 @@ from rasa_hybrid.dialogue.episode import Episode
 from rasa_hybrid.feedback import archive
 from rasa_hybrid.feedback.gate import Gate, Verdict
 from rasa_hybrid.feedback.ledger import BASE, Ledger, LostClaimError, Model
-from rasa_hybrid.feedback.rewards import Rewards, succeeded, to_episode
+from rasa_hybrid.feedback.rewards import Rewards, succeeded, to_episode, tracked_goals
 from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
 from rasa_hybrid.feedback.store import EpisodeStore, StoredEpisode, StoreError
 from rasa_hybrid.model.acting import ActingModel
@@ -343,7 +343,7 @@ def labelled_by_belief(stored: StoredEpisode) -> Dialogue:
     """
     assert stored.recorded is not None
     dialogue, steps = stored.recorded.dialogue, stored.recorded.steps
-    tracked = [_tracked(turn_steps) for turn_steps in steps]
+    tracked = tracked_goals(stored)
     final = next((goal for goal in reversed(tracked) if goal is not None), None)
     turns: List[Turn] = []
     for turn, turn_steps, goal in zip(dialogue.turns, steps, tracked):
@@ -370,13 +370,6 @@ def _can_be_read(encoder: Encoder, stored: StoredEpisode) -> bool:
     except (KeyError, ValueError, IndexError) as error:
         logger.warning(f"The episode {stored.id} is left out, the model can't read it: {error!r}")
         return False
-
-
-def _tracked(steps: Sequence[Any]) -> Optional[Dict[str, str]]:
-    beliefs = [step.belief for step in steps if step.belief]
-    if not beliefs:
-        return None
-    return {slot: best[0][0] for slot, best in beliefs[-1].items() if best and best[0][0] != "none"}
 
 
 def _off_policy(model: ActingModel, episodes: Sequence[Episode]) -> Dict[str, Any]:

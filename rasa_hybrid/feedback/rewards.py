@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Optional
+from dataclasses import dataclass, replace
+from typing import Dict, List, Optional
 
+from rasa_hybrid.dialogue import NONE
 from rasa_hybrid.dialogue.episode import Episode
 from rasa_hybrid.feedback.store import Outcome, StoredEpisode
 
@@ -42,6 +43,22 @@ def succeeded(outcome: Outcome) -> Optional[bool]:
     return None
 
 
+def tracked_goals(stored: StoredEpisode) -> List[Optional[Dict[str, str]]]:
+    """Of each turn of a recorded dialogue the goal that was tracked, None where no belief was recorded."""
+    assert stored.recorded is not None
+    goals = []
+    for steps in stored.recorded.steps:
+        beliefs = [step.belief for step in steps if step.belief]
+        best = (
+            {slot: values[0][0] for slot, values in beliefs[-1].items() if values}
+            if beliefs
+            else {}
+        )
+        goal = {slot: value for slot, value in best.items() if value != NONE}
+        goals.append(goal if beliefs else None)
+    return goals
+
+
 def to_episode(stored: StoredEpisode, rewards: Rewards) -> Episode:
     """An episode as learning reads it.
 
@@ -50,11 +67,12 @@ def to_episode(stored: StoredEpisode, rewards: Rewards) -> Episode:
     """
     if stored.recorded is None or stored.outcome is None:
         raise ValueError(f"the episode {stored.id!r} has no dialogue or no outcome yet")
-    turns = stored.recorded.dialogue.turns
-    points = [rewards.turn] * len(turns)
+    dialogue = stored.recorded.dialogue
+    points = [rewards.turn] * len(dialogue.turns)
     points[-1] += rewards.final(stored.outcome)
+    turns = (replace(turn, goal=goal) for turn, goal in zip(dialogue.turns, tracked_goals(stored)))
     return Episode(
-        dialogue=stored.recorded.dialogue,
+        dialogue=replace(dialogue, turns=tuple(turns)),
         decisions=tuple(tuple(step.decision for step in steps) for steps in stored.recorded.steps),
         rewards=tuple(points),
         success=succeeded(stored.outcome),

@@ -18,6 +18,8 @@ from rasa_hybrid.learning.reinforce import (
     leave_one_out,
     reinforce_losses,
 )
+from rasa_hybrid.learning.supervised import supervised_losses
+from rasa_hybrid.model.batching import collate
 from rasa_hybrid.model.network import as_tensors
 from rasa_hybrid.model.preparation import prepare
 from rasa_hybrid.model.settings import SettingsError
@@ -213,6 +215,43 @@ def first_chances(reinforcer, batch):
     chances = tf.nn.softmax(reinforcer.model(as_tensors(arrays)).action_logits).numpy()[0]
     known = reinforcer.encoder.vocabulary.actions
     return chances[known["utter_offer"]], chances[known["action_book"]]
+
+
+def test_success_teaches_the_goals_that_are_known_in_hindsight_and_failure_does_not():
+    encoder, weights, dialogues = world()
+    settings = replace(PAPER, hindsight_weight=1.0, learning_rate=0.01)
+    for success in (True, False):
+        reinforcer = Reinforcer(encoder, weights, settings)
+        # What was done earned nothing more than elsewhere: only the goals are left to learn.
+        batch = [
+            replace(e, success=success, rewards=(0.0,) * len(e.rewards))
+            for e in episodes(encoder, dialogues[:8])
+        ]
+        before = belief_loss(reinforcer, dialogues[:8])
+        for _ in range(5):
+            reinforcer.update(batch)
+        after = belief_loss(reinforcer, dialogues[:8])
+        assert after < 0.8 * before if success else after == before
+
+
+def belief_loss(reinforcer, dialogues):
+    encoder = reinforcer.encoder
+    batch = as_tensors(collate(encoder, encoder.dialogues(dialogues)))
+    return float(supervised_losses(reinforcer.model(batch), batch, encoder.settings).belief)
+
+
+def test_learning_ends_with_the_average_and_goes_on_with_the_last_weights():
+    encoder, weights, dialogues = world()
+    reinforcer = Reinforcer(encoder, weights, replace(PAPER, weight_averaging=0.99))
+    seen = [weights["policy/bias"]]
+    expected = seen[0]
+    for k in range(3):
+        reinforcer.update(episodes(encoder, dialogues[4 * k : 4 * k + 4]))
+        seen.append(reinforcer.model.weights()["policy/bias"])
+        kept = (1 + k) / (10 + k)  # the first updates soon outweigh the start
+        expected = kept * expected + (1 - kept) * seen[-1]
+    assert not np.allclose(seen[-1], expected)
+    np.testing.assert_allclose(reinforcer.weights()["policy/bias"], expected, rtol=1e-5)
 
 
 def test_without_exploration_nothing_is_learnt_and_the_result_says_so():

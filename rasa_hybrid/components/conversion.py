@@ -7,10 +7,12 @@ Events that our policy wrote itself (metadata `hybrid.source: model`) are not re
 
 from __future__ import annotations
 
+import copy
 import math
+import operator
 import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Collection, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
@@ -21,6 +23,7 @@ from rasa.shared.core.events import (
     ActiveLoop,
     AllSlotsReset,
     BotUttered,
+    Event,
     SlotSet,
     UserUttered,
 )
@@ -61,6 +64,8 @@ MODEL, KNOWLEDGE_BASE, TEACHER = "model", "knowledge_base", "teacher"
 #: What the source of a taught story begins with, so that training tells it from the project's own.
 TAUGHT_SOURCE = "taught:"
 
+#: Conversations of which the events read so far are kept, so that each message's are read once.
+_BEING_ANSWERED = 64
 _PLACEHOLDER = re.compile(r"{\s*(\w+)\s*}")
 
 
@@ -175,14 +180,25 @@ class TrackerReader:
         self._goal_slots = set(goal_slots)
         self._pipeline = pipeline
         self._dontcare = dontcare_value
+        self._live: Dict[str, Tuple[List[Event], _Progress]] = {}
 
     def live(self, tracker: DialogueStateTracker) -> Reading:
-        """A conversation that goes on."""
-        return self._read(tracker, labelled=False)
+        """A conversation that goes on; while a message is answered only events that are new are read."""
+        events = tracker.applied_events()
+        known, progress = self._live.get(tracker.sender_id, ([], None))
+        if progress is None or not _begins_with(events, known):
+            known, progress = [], self._begin()
+        progress = progress.copy()
+        for event in events[len(known) :]:
+            self._read_event(progress, event)
+        while len(self._live) >= _BEING_ANSWERED:
+            self._live.pop(next(iter(self._live)), None)
+        self._live[tracker.sender_id] = events, progress
+        return self._reading(progress.copy(), tracker.sender_id)
 
     def recorded(self, tracker: DialogueStateTracker) -> Reading:
         """A conversation that is over, with the context of every decision as the model saw it, and what was said; without labels."""
-        reading = self._read(tracker, labelled=False, contexts=True)
+        reading = self._read(tracker, contexts=True)
         turns = tuple(replace(turn, goal=None) for turn in reading.dialogue.turns)
         return replace(reading, dialogue=replace(reading.dialogue, turns=turns))
 
@@ -218,71 +234,85 @@ class TrackerReader:
         return Utterance("" if payload else said, hypotheses, intent, entities)
 
     def _read(
-        self, tracker: DialogueStateTracker, labelled: bool, contexts: bool = False
+        self, tracker: DialogueStateTracker, labelled: bool = False, contexts: bool = False
     ) -> Reading:
-        slots = {name: facts.initial for name, facts in self.facts.slots.items()}
-        turns = _Turns()
-        loop: Optional[str] = None
-        goal: Dict[str, str] = {}
-        offers: List[Tuple[Any, str]] = []
-        turn = _OpenTurn()
-        for slot in self.goal_slots:
-            if slots[slot] is not None:
-                self._override(turn, slot, self._text(slot, slots[slot]), "action", goal)
-        last_is_open = False
-        # What stands before anything was said or done comes from the session before.
-        carried_over = True
+        progress = self._begin()
         for event in tracker.applied_events():
-            if isinstance(event, UserUttered):
-                carried_over = False
-                self._finish(turn, turns, goal)
-                user = self.utterance(
-                    event.text, event.parse_data or {}, event.metadata or {}, labelled
-                )
-                turn = _OpenTurn(user=user)
-                last_is_open = True
-                self._read_entities(
-                    turn, goal, payload=(event.text or "").startswith("/"), labelled=labelled
-                )
-            elif isinstance(event, ActionExecuted):
-                name = event.action_name or event.action_text
-                if name == ACTION_SESSION_START_NAME:
-                    continue
-                carried_over = False
-                turn.settle(goal)
-                hybrid = (event.metadata or {}).get(HYBRID) or {}
-                context: Tuple[str, ...] = ()
-                if labelled or contexts:
-                    tracked = goal if labelled else turn.tracked(goal, hybrid)
-                    context = self.context(slots, tracked, loop)
-                turn.decided.append(event)
-                if hybrid.get("offered"):
-                    offers.append((hybrid.get("query"), str(hybrid["offered"])))
-                if name == ACTION_LISTEN_NAME:
-                    turn.closing_context = context
-                    last_is_open = False
-                    continue
-                last_is_open = True
-                turn.hidden.append(event.hide_rule_turn)
-                turn.actions.append(SystemAction(name, self.facts.acts(name, slots), context))
-                turn.summary = _summary(hybrid) or turn.summary
-            elif isinstance(event, SlotSet):
-                self._read_slot(event, turn, slots, goal, carried_over)
-            elif isinstance(event, BotUttered):
-                # For those who read what was recorded; a live turn has no need of it.
-                if contexts and event.text and turn.actions:
-                    turn.actions[-1] = turn.actions[-1].said(event.text)
-            elif isinstance(event, AllSlotsReset):
-                before = dict(slots)
-                slots.update({name: facts.initial for name, facts in self.facts.slots.items()})
-                for slot in self.goal_slots:
-                    value = self._text(slot, slots.get(slot))
-                    self._override(turn, slot, value, "action", goal, before.get(slot))
-            elif isinstance(event, ActiveLoop):
-                loop = event.name
-        self._finish(turn, turns, goal, keep=last_is_open)
-        dialogue = Dialogue(tracker.sender_id, tuple(turns), complete=not last_is_open)
-        return Reading(dialogue, slots, loop, last_is_open, offers, tuple(turns.decided))
+            self._read_event(progress, event, labelled, contexts)
+        return self._reading(progress, tracker.sender_id)
+
+    def _begin(self) -> _Progress:
+        progress = _Progress({name: facts.initial for name, facts in self.facts.slots.items()})
+        for slot in self.goal_slots:
+            value = progress.slots[slot]
+            if value is not None:
+                text = self._text(slot, value)
+                self._override(progress.turn, slot, text, "action", progress.goal)
+        return progress
+
+    def _reading(self, progress: _Progress, sender_id: str) -> Reading:
+        """What was read so far; the progress itself can't go on afterwards."""
+        self._finish(progress, keep=progress.open)
+        dialogue = Dialogue(sender_id, tuple(progress.turns), complete=not progress.open)
+        return Reading(
+            dialogue,
+            progress.slots,
+            progress.loop,
+            progress.open,
+            progress.offers,
+            tuple(progress.decided),
+        )
+
+    def _read_event(
+        self, progress: _Progress, event: Event, labelled: bool = False, contexts: bool = False
+    ) -> None:
+        turn, goal, slots = progress.turn, progress.goal, progress.slots
+        if isinstance(event, UserUttered):
+            progress.carried_over = False
+            self._finish(progress)
+            user = self.utterance(
+                event.text, event.parse_data or {}, event.metadata or {}, labelled
+            )
+            turn = progress.turn = _OpenTurn(user=user)
+            progress.open = True
+            self._read_entities(
+                turn, goal, payload=(event.text or "").startswith("/"), labelled=labelled
+            )
+        elif isinstance(event, ActionExecuted):
+            name = event.action_name or event.action_text
+            if name == ACTION_SESSION_START_NAME:
+                return
+            progress.carried_over = False
+            turn.settle(goal)
+            hybrid = (event.metadata or {}).get(HYBRID) or {}
+            context: Tuple[str, ...] = ()
+            if labelled or contexts:
+                tracked = goal if labelled else turn.tracked(goal, hybrid)
+                context = self.context(slots, tracked, progress.loop)
+            turn.decided.append(event)
+            if hybrid.get("offered"):
+                progress.offers.append((hybrid.get("query"), str(hybrid["offered"])))
+            progress.open = name != ACTION_LISTEN_NAME
+            if not progress.open:
+                turn.closing_context = context
+                return
+            turn.hidden.append(event.hide_rule_turn)
+            turn.actions.append(SystemAction(name, self.facts.acts(name, slots), context))
+            turn.summary = _summary(hybrid) or turn.summary
+        elif isinstance(event, SlotSet):
+            self._read_slot(event, turn, slots, goal, progress.carried_over)
+        elif isinstance(event, BotUttered):
+            # For those who read what was recorded; a live turn has no need of it.
+            if contexts and event.text and turn.actions:
+                turn.actions[-1] = turn.actions[-1].said(event.text)
+        elif isinstance(event, AllSlotsReset):
+            before = dict(slots)
+            slots.update({name: facts.initial for name, facts in self.facts.slots.items()})
+            for slot in self.goal_slots:
+                value = self._text(slot, slots.get(slot))
+                self._override(turn, slot, value, "action", goal, before.get(slot))
+        elif isinstance(event, ActiveLoop):
+            progress.loop = event.name
 
     def _read_entities(
         self, turn: _OpenTurn, goal: Dict[str, str], payload: bool, labelled: bool
@@ -346,15 +376,10 @@ class TrackerReader:
     def _text(self, slot: str, value: Any) -> str:
         return DONTCARE if value == self._dontcare else self.facts.text(slot, value)
 
-    def _finish(
-        self,
-        turn: _OpenTurn,
-        turns: _Turns,
-        goal: Dict[str, str],
-        keep: bool = False,
-    ) -> None:
+    def _finish(self, progress: _Progress, keep: bool = False) -> None:
         """Ends a turn. One that only rules took is left out, as Rasa's own policies do; what it set stays."""
-        turn.settle(goal)
+        turn, turns, decided = progress.turn, progress.turns, progress.decided
+        turn.settle(progress.goal)
         if turn.hidden and all(turn.hidden) and not keep:
             if turn.overrides and turns:
                 after = max(1, len(turns[-1].actions))
@@ -363,18 +388,15 @@ class TrackerReader:
             elif turn.overrides:
                 early = tuple(replace(o, after=0) for o in turn.overrides)
                 turns.append(Turn(overrides=early))
-                turns.decided.append(())
+                decided.append(())
         elif turn.user is not None or turn.actions or turn.overrides:
             turns.append(turn.build())
-            turns.decided.append(tuple(turn.decided))
+            decided.append(tuple(turn.decided))
 
 
-class _Turns(List[Turn]):
-    """Turns that are over, and beside each the events of its decisions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.decided: List[Tuple[ActionExecuted, ...]] = []
+def _begins_with(events: Sequence[Event], known: Sequence[Event]) -> bool:
+    """Whether these very events come first; events of another message are others, whatever they say."""
+    return len(events) >= len(known) and all(map(operator.is_, events, known))
 
 
 class _OpenTurn:
@@ -391,6 +413,13 @@ class _OpenTurn:
         self.closing_context: Tuple[str, ...] = ()
         self.summary: Optional[ResultSummary] = None
         self._goal: Optional[Dict[str, str]] = None
+
+    def copy(self) -> _OpenTurn:
+        """An independent copy."""
+        copied = copy.copy(self)
+        for name in ("overrides", "actions", "hidden", "decided"):
+            setattr(copied, name, list(getattr(self, name)))
+        return copied
 
     def settle(self, goal: Mapping[str, str]) -> None:
         """The user's side of the turn is over: what is tracked now is its label."""
@@ -411,6 +440,45 @@ class _OpenTurn:
             tuple(self.overrides),
             tuple(self.actions),
             self.closing_context,
+        )
+
+
+@dataclass
+class _Progress:
+    """How far a tracker was read.
+
+    Args:
+        slots: values of all slots.
+        goal: what is tracked, as far as events say it.
+        loop: the active loop.
+        open: whether the turn goes on.
+        carried_over: whether nothing was said or done yet: what stands there comes from the session before.
+        turn: the last one.
+        turns: those before.
+        decided: beside each of them the events of its decisions.
+        offers: (query, entity id) of everything that was offered.
+    """
+
+    slots: Dict[str, Any]
+    goal: Dict[str, str] = field(default_factory=dict)
+    loop: Optional[str] = None
+    open: bool = False
+    carried_over: bool = True
+    turn: _OpenTurn = field(default_factory=_OpenTurn)
+    turns: List[Turn] = field(default_factory=list)
+    decided: List[Tuple[ActionExecuted, ...]] = field(default_factory=list)
+    offers: List[Tuple[Any, str]] = field(default_factory=list)
+
+    def copy(self) -> _Progress:
+        """An independent copy."""
+        return replace(
+            self,
+            slots=dict(self.slots),
+            goal=dict(self.goal),
+            turn=self.turn.copy(),
+            turns=list(self.turns),
+            decided=list(self.decided),
+            offers=list(self.offers),
         )
 
 

@@ -2,8 +2,10 @@
 
 Functions of `rasa interactive` are replaced by those of `components.interactive`. `rasa train core` makes a graph without
 NLU data, and the policy's argument `training_data` would have no provider: the recipe then leaves that argument out. When
-another policy wins, Rasa forgets what ours knows of the turn: the ensemble then keeps it with the action. On another
-version of Rasa all of this is as in stock Rasa.
+another policy wins, Rasa forgets what ours knows of the turn: the ensemble then keeps it with the action. With every
+answer of a custom action Rasa checks that its own schema is one, which blocks the server for longer than the rest of a
+message takes: answers are compared with a schema that was checked once. On another version of Rasa all of this is as in
+stock Rasa.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import sys
 from typing import Any, Callable, Dict, List, Optional, Sequence, Type
 
 import rasa
+from jsonschema.validators import validator_for
+from rasa.core.actions.action import RemoteAction
 from rasa.core.policies.ensemble import DefaultPolicyPredictionEnsemble
 from rasa.core.policies.policy import PolicyPrediction
 from rasa.engine.graph import GraphComponent
@@ -44,6 +48,9 @@ def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) ->
     combine = _original(DefaultPolicyPredictionEnsemble, "combine_predictions", expected)
     if combine is not None:
         _replace(DefaultPolicyPredictionEnsemble, combine, _completing(combine, prediction))
+    validate = _original(RemoteAction, "_validate_action_result", ["self", "result"])
+    if validate is not None:
+        _replace(RemoteAction, validate, _with_one_schema(validate))
 
 
 def _original(owner: type, name: str, parameters: Sequence[str]) -> Optional[Callable]:
@@ -178,3 +185,16 @@ def _completing(original: Callable, kind: Type[PolicyPrediction]) -> Callable:
         return winner
 
     return combine_predictions
+
+
+def _with_one_schema(original: Callable) -> Callable:
+    schema = RemoteAction.action_response_format_spec()
+    validator = validator_for(schema)(schema)
+
+    @functools.wraps(original)
+    def validate_action_result(self: RemoteAction, result: Dict[str, Any]) -> bool:
+        return validator.is_valid(result) or original(
+            self, result
+        )  # whose error says what is wrong
+
+    return validate_action_result

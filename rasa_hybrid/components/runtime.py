@@ -26,7 +26,7 @@ from rasa_hybrid.dialogue import (
     Utterance,
     without_none,
 )
-from rasa_hybrid.knowledge import GuardedKnowledgeBase, KnowledgeBaseError, next_offer
+from rasa_hybrid.knowledge import GuardedKnowledgeBase, KnowledgeBaseError, next_offer, summary
 from rasa_hybrid.knowledge.base import ID
 from rasa_hybrid.model.acting import ActingModel, Conversation, Understanding
 from rasa_hybrid.model.encoding import Encoder, by_rank
@@ -164,12 +164,9 @@ class Runtime:
             if query is not None
             else ()
         )
-        summary = ResultSummary()
-        if entities is not None:
-            summary = ResultSummary(
-                len(entities), sum(entity[ID] not in offered for entity in entities)
-            )
-        return TurnState(reading, conversation, belief, query, entities, offered, summary)
+        return TurnState(
+            reading, conversation, belief, query, entities, offered, summary(entities, offered)
+        )
 
     def decide(self, state: TurnState) -> np.ndarray:
         """Probabilities of the model's actions `[actions]`."""
@@ -241,7 +238,8 @@ class Runtime:
         if self.knowledge_base is None or not self._trained.settings.candidates:
             return
         try:
-            columns = [slot for slot in self.goal_slots if slot in self.knowledge_base.columns]
+            known = set(self.knowledge_base.columns)
+            columns = [slot for slot in self.goal_slots if slot in known]
             current = {column: self.knowledge_base.values(column) for column in columns}
         except KnowledgeBaseError as error:
             logger.warning(

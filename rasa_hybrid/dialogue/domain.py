@@ -85,7 +85,8 @@ class DomainFacts:
 
     def context(self, slots: Mapping[str, Any], loop: Optional[str] = None) -> Tuple[str, ...]:
         """Features of the state that a decision is taken in: what influencing slots show, and the active loop."""
-        shown = (self.feature(name, slots.get(name)) for name in self.slots)
+        influencing = (name for name, facts in self.slots.items() if facts.influences)
+        shown = (self.feature(name, slots.get(name)) for name in influencing)
         features = [feature for feature in shown if feature]
         return tuple([*features, f"loop:{loop}"] if loop else features)
 

@@ -33,6 +33,8 @@ def summary(
     """How many entities match and how many of them were not offered yet; both None if the answer is unknown."""
     if entities is None:
         return ResultSummary()
+    if not offered:
+        return ResultSummary(len(entities), len(entities))
     return ResultSummary(len(entities), sum(entity[ID] not in offered for entity in entities))
 
 

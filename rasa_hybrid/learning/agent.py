@@ -29,6 +29,7 @@ from rasa_hybrid.dialogue import (
     Belief,
     Dialogue,
     DomainFacts,
+    Goal,
     ResultSummary,
     SystemAction,
     Turn,
@@ -62,6 +63,7 @@ class _OpenTurn:
     """A turn while the model decides."""
 
     belief: Belief
+    goal: Goal
     found: Found
     actions: List[SystemAction] = field(default_factory=list)
     propensities: List[float] = field(default_factory=list)
@@ -120,7 +122,7 @@ class JointAgent:
         deciding = numbers
         while deciding:
             for i in deciding:
-                turns[i].context = self._context(i, turns[i].belief)
+                turns[i].context = self._context(i, turns[i].goal)
             chances = self.model.decide(
                 [self._talks[i].conversation for i in deciding],
                 [summaries[i] for i in deciding],
@@ -168,20 +170,20 @@ class JointAgent:
             yield tuple(turns)
 
     def _query(self, belief: Belief) -> _OpenTurn:
+        goal = belief.goal()
         try:
-            return _OpenTurn(belief, self.catalogue.find(belief.goal()))
+            return _OpenTurn(belief, goal, self.catalogue.find(goal))
         except KnowledgeBaseError:  # a goal that can't be asked for, such as "monday" tickets
-            return _OpenTurn(belief, NOTHING, known=False)
+            return _OpenTurn(belief, goal, NOTHING, known=False)
 
     def _summary(self, i: int, turn: _OpenTurn) -> ResultSummary:
         if not turn.known:
             return ResultSummary()
         return turn.found.summary(self._talks[i].offered.get(turn.found.query, ()))
 
-    def _context(self, i: int, belief: Belief) -> Tuple[str, ...]:
+    def _context(self, i: int, goal: Goal) -> Tuple[str, ...]:
         slots = self._talks[i].slots
-        goal = belief.goal()
-        for slot in belief.distributions:
+        for slot in self.model.encoder.ontology.slots:
             slots[slot] = self._dontcare if goal.get(slot) == DONTCARE else goal.get(slot)
         return self.facts.context(slots)
 

@@ -12,7 +12,9 @@ from rasa.shared.core.events import (
     ActiveLoop,
     AllSlotsReset,
     Event,
+    Restarted,
     SlotSet,
+    UserUtteranceReverted,
     UserUttered,
 )
 from rasa.shared.core.trackers import DialogueStateTracker
@@ -228,3 +230,41 @@ def test_a_worded_step_whose_story_names_no_entities_teaches_no_goal():
     dialogue = Dialogue("1", (Turn(Utterance("", intent="inform"), goal={}),))
     [turn] = wordings.word_dialogue(dialogue, np.random.default_rng(0)).turns
     assert turn.user is not None and turn.user.text == "paris" and turn.goal is None
+
+
+def test_reading_goes_on_where_it_stopped_and_gives_what_reading_anew_gives() -> None:
+    events: List[Event] = [
+        ActionExecuted("action_session_start"),
+        ActionExecuted("action_listen"),
+        UserUttered("friday", {"name": "inform"}),
+        SlotSet("date", "friday", metadata={HYBRID: {"source": "model"}}),
+        ActionExecuted("utter_offer", metadata={HYBRID: {"offered": "1", "query": {"city": "x"}}}),
+        ActionExecuted("action_listen"),
+        UserUttered("no", {"name": "inform"}),
+        ActionExecuted("action_book"),
+        SlotSet("city", "york"),
+        UserUtteranceReverted(),
+        UserUttered("monday", {"name": "inform"}),
+        ActionExecuted("utter_ask_date"),
+        AllSlotsReset(),
+        ActionExecuted("action_listen"),
+        Restarted(),
+        UserUttered("/greet", {"name": "greet"}),
+        ActionExecuted("utter_ask_date", hide_rule_turn=True),
+        SlotSet("vip", True),
+        ActionExecuted("action_listen", hide_rule_turn=True),
+    ]
+    going_on = reader()
+    for end in range(len(events) + 1):
+        so_far = tracker(*events[:end])
+        assert going_on.live(so_far) == reader().live(so_far)
+
+
+def test_a_past_that_was_rewritten_is_read_anew() -> None:
+    going_on = reader()
+    said = UserUttered("friday", {"name": "inform"})
+    before = tracker(ActionExecuted("action_listen"), said, SlotSet("city", "york"))
+    going_on.live(before)
+    other = tracker(ActionExecuted("action_listen"), UserUttered("monday"), SlotSet("city", "bath"))
+    assert going_on.live(other) == reader().live(other)
+    assert going_on.live(before) == reader().live(before)

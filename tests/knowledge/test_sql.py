@@ -132,6 +132,20 @@ def test_hostile_column_names_are_unknown_columns(screenings):
             screenings.values(name)
 
 
+def test_a_caller_that_changes_an_entity_changes_nobody_elses(screenings):
+    screenings.query({})[0]["movie"] = "changed"
+    assert "changed" not in [entity["movie"] for entity in screenings.query({})]
+
+
+def test_a_row_that_changed_is_told_as_it_is_now(screenings, sqlite_url):
+    before = screenings.query({})
+    with sa.create_engine(sqlite_url, future=True).begin() as connection:
+        connection.execute(sa.text("UPDATE screenings SET movie = 'Another Film'"))
+    after = screenings.query({})
+    assert {entity["movie"] for entity in after} == {"Another Film"}
+    assert ids(after) == ids(before)
+
+
 def test_a_new_row_is_found_as_it_is_written_before_the_spellings_are_read_again(sqlite_url):
     now = [0.0]
     knowledge_base = SqlKnowledgeBase(

@@ -306,6 +306,21 @@ def test_goal_slot_that_no_story_sets_is_named(
     assert "'people'" in message
 
 
+def test_an_annotated_synonym_is_a_way_to_say_its_value_and_no_value_of_its_own(
+    project: Path, steps: list
+) -> None:
+    with (project / "data" / "nlu.yml").open("a") as file:
+        file.write(
+            "  - synonym: thai\n    examples: |\n      - siamese\n"
+            "  - intent: inform\n    examples: |\n      - [Siamese](cuisine) dishes\n"
+        )
+    train(project)
+    ontology = steps[0].encoder.ontology
+    cuisine = ontology.position("cuisine")
+    assert ontology.canonical(cuisine, "siamese") == "thai"
+    assert not {"siamese", "Siamese"} & set(ontology.values["cuisine"].values)
+
+
 def test_intent_of_a_story_without_examples_is_named_with_its_story(
     project: Path, steps: list, caplog: pytest.LogCaptureFixture
 ) -> None:

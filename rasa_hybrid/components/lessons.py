@@ -137,6 +137,7 @@ def listed_values(
         else {}
     )
     examples = training_data.entity_examples if training_data else []
+    meant = {form.lower(): value for form, value in synonyms.items()}
     listed = {}
     for slot in goal_slots:
         slot_facts = facts.slots[slot]
@@ -153,7 +154,8 @@ def listed_values(
         for example in examples:
             for entity in example.get("entities") or ():
                 if slot in (entity.get("role"), entity.get("entity")) and slot_facts.kind != "bool":
-                    values.setdefault(str(entity["value"]), ())
+                    said = str(entity["value"])
+                    values.setdefault(meant.get(said.lower(), said), ())
         for form, value in sorted(synonyms.items()):
             if value in values and form != value:
                 values[value] = (*values[value], form)

@@ -192,14 +192,14 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
         assert self._runtime is not None
         name, role, group, start, end, confidence = entity
         ontology = self._runtime.model.encoder.ontology
-        value = text[start:end]
+        words = value = text[start:end]
         for slot in (role, name):
             position = ontology.position(slot) if slot else -1
             if position >= 0:
-                value = ontology.canonical(position, value)
+                value = ontology.canonical(position, words)
                 break
-        else:
-            value = self._runtime.synonym(value)
+        if value == words:
+            value = self._runtime.synonym(words)
         labelled: Dict[str, Any] = {
             ENTITY_ATTRIBUTE_TYPE: name,
             ENTITY_ATTRIBUTE_START: start,

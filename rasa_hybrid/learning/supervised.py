@@ -40,6 +40,8 @@ from rasa_hybrid.model.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+#: NLU examples in a batch at least, where there are so many.
+_EXAMPLES_TOGETHER = 64
 #: Utterances that are tagged at once.
 _TAGGED_TOGETHER = 256
 
@@ -275,8 +277,7 @@ class SupervisedTrainer:
             groups += [near[i : i + size] for i in range(0, len(near), size)]
         if not groups and examples:
             groups = [[] for _ in range(0, len(examples), 4 * size)]
-        shuffled = rng.permutation(len(examples))
-        shares = np.array_split(shuffled, len(groups)) if groups else []
+        shares = _shares(len(examples), len(groups), rng)
         for g in rng.permutation(len(groups)):
             turns = [as_heard(encoded[i], self.settings, rng) for i in groups[g]]
             yield collate(self.encoder, turns, [examples[i] for i in shares[g]])
@@ -316,6 +317,15 @@ class SupervisedTrainer:
         hits = tf.reduce_sum(tf.cast(best == batch["decision_action"], tf.float32) * learnt)
         sums = [losses.total * count, losses.belief * count, losses.action * count, count]
         return tf.stack([*sums, right, turns, hits, tf.reduce_sum(learnt)])
+
+
+def _shares(examples: int, batches: int, rng: np.random.Generator) -> List[np.ndarray]:
+    """The NLU examples of each batch: every one once an epoch, more often where a batch would have few."""
+    rounds = 1
+    if batches and examples:
+        rounds = -(-min(_EXAMPLES_TOGETHER, examples) * batches // examples)
+    shuffled = np.concatenate([rng.permutation(examples) for _ in range(rounds)])
+    return np.array_split(shuffled, batches) if batches else []
 
 
 def as_heard(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
 
 from tests.components import projects
-from tests.components.running import write_project
+from tests.components.running import eagerly, write_project
+from tests.sharing import made_once
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,13 +24,15 @@ def rasa_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project `data/tables`, trained as `rasa train` does; the archive is `models/config.tar.gz`."""
-    kept = os.environ.get("TABLES_KEPT")
-    if kept and Path(kept).exists():
-        return Path(kept)
-    project = write_project(Path(kept) if kept else tmp_path_factory.mktemp("tables") / "project")
-    projects.train(project, "config.yml")
-    return project
+    """The project `data/tables`, trained as `rasa train` does; the archive is `models/config.tar.gz`.
+
+    Every process of the test run has the same one: a test that changes it works on a copy.
+    """
+    return made_once(
+        "tables",
+        tmp_path_factory,
+        lambda folder: projects.train(write_project(folder), "config.yml"),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +52,10 @@ def actions_url(tables: Path) -> Iterator[str]:
 def agent(archive: Path, actions_url: str) -> Any:
     """An agent with the model and the custom actions of `tables`."""
     return projects.load_agent(str(archive), actions_url)
+
+
+@pytest.fixture
+def uncompiled() -> Iterator[None]:
+    """For tests that learn in a few small steps."""
+    with eagerly():
+        yield

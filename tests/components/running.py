@@ -7,10 +7,12 @@ import csv
 import json
 import shutil
 import sqlite3
+import tarfile
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import yaml
 
@@ -54,6 +56,38 @@ def add_rows(project: Path, *rows: Tuple[Any, ...]) -> None:
     with sqlite3.connect(project / "tables.db") as connection:
         connection.executemany("INSERT INTO tables VALUES (?, ?, ?, ?)", rows)
     connection.close()
+
+
+def copy_trained(project: Path, destination: Path) -> Path:
+    """Copies a trained project with its knowledge base; its model asks the copy from then on.
+
+    Returns:
+        The model, `models/config.tar.gz` of the copy.
+    """
+    shutil.copytree(project, destination)
+    archive = destination / "models" / "config.tar.gz"
+    unpacked = destination / "unpacked"
+    with tarfile.open(archive) as tar:
+        tar.extractall(unpacked)
+    for file in [*unpacked.rglob("*.json"), *unpacked.rglob("*.yml")]:
+        file.write_text(file.read_text().replace(str(project), str(destination)))
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in sorted(unpacked.iterdir()):
+            tar.add(path, path.name)
+    shutil.rmtree(unpacked)
+    return archive
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Learning without compilation, which takes longer than a few small steps."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+from rasa.core.policies.ted_policy import TEDPolicy
 from rasa.model_training import train as train_project
 
 from tests.components import projects
-from tests.components.running import Conversation, read_config, run, write_config, write_project
+from tests.components.running import (
+    Conversation,
+    eagerly,
+    read_config,
+    run,
+    write_config,
+    write_project,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +38,8 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             "epochs": 1,
             "number_of_transformer_layers": {"dialogue": 1},
             "constrain_similarities": True,
+            # Heeded when it is loaded, not when it is trained.
+            "run_eagerly": True,
         },
         rule,
     ]
@@ -53,7 +63,15 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
       - active_loop: action_two_stage_fallback
 """
     )
-    with warnings.catch_warnings(record=True) as raised:
+    compiled_training = TEDPolicy.run_training
+
+    def eager_training(self: TEDPolicy, *arguments: Any) -> None:
+        """One epoch takes less than compiling it."""
+        with eagerly():
+            compiled_training(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as raised:
+        patch.setattr(TEDPolicy, "run_training", eager_training)
         warnings.simplefilter("always")
         archive = train_project(
             domain=str(project / "domain.yml"),

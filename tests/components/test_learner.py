@@ -202,6 +202,7 @@ def test_off_policy_estimate_by_hand() -> None:
 # --- the learner --------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_learner_reinforces_what_was_tried_and_publishes_it(
     conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path
 ) -> None:
@@ -240,6 +241,7 @@ def test_learner_reinforces_what_was_tried_and_publishes_it(
     assert agent.model_id == second.candidate
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_without_exploration_only_success_teaches_and_the_learner_says_so(
     conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path
 ) -> None:
@@ -253,6 +255,7 @@ def test_without_exploration_only_success_teaches_and_the_learner_says_so(
     assert "the policy gradient is not identified" in decided.figures["note"]
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_candidate_that_loses_on_the_regression_set_is_rejected(
     conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path
 ) -> None:
@@ -291,6 +294,7 @@ def test_candidate_that_loses_on_the_regression_set_is_rejected(
     learner.close()
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_rollback_serves_the_earlier_model_again(
     conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path
 ) -> None:
@@ -324,6 +328,7 @@ def test_rollback_serves_the_earlier_model_again(
     assert store.counts()["rolled_back"] == 8
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_server_pulls_what_the_learner_promotes_without_losing_a_conversation(
     conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path, actions_url: str
 ) -> None:

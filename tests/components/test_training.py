@@ -24,6 +24,7 @@ from tests.components.running import (
     Conversation,
     add_rows,
     configure,
+    copy_trained,
     read_config,
     run,
     write_config,
@@ -183,7 +184,7 @@ def test_some_dialogues_break_off_with_unknown_words_that_change_no_goal(
         assert not training.encoder.utterance(last.user).matches
 
 
-def test_same_seed_gives_the_same_weights(project: Path, tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_weights(project: Path, tmp_path: Path, uncompiled: None) -> None:
     first = train(project, force_training=True).model
     second = train(project, force_training=True).model
     one, other = weights_of(first, tmp_path / "1"), weights_of(second, tmp_path / "2")
@@ -277,21 +278,13 @@ def test_finetuning_with_a_new_action_is_refused_by_rasa(project: Path, steps: l
 def test_new_rows_are_understood_and_offered_without_training(
     tables: Path, actions_url: str, tmp_path: Path
 ) -> None:
-    from rasa_hybrid.components.policy import _RUNTIMES
-
-    database = tables / "tables.db"
-    kept = tmp_path / "kept.db"
-    shutil.copy(database, kept)
-    try:
-        agent = projects.load_agent(str(tables / "models" / "config.tar.gz"), actions_url)
-        user = Conversation(agent)
-        user.say("hello")
-        add_rows(tables, (11, "Athena", "greek", "saturday"), (12, "Athena", "thai", "wednesday"))
-        assert user.say("thai food on wednesday").replies == ["How about Athena on wednesday?"]
-        assert user.say("rather on saturday").goal == {"cuisine": "thai", "date": "saturday"}
-    finally:
-        shutil.copy(kept, database)
-        _RUNTIMES.clear()
+    project = tmp_path / "tables"
+    agent = projects.load_agent(str(copy_trained(tables, project)), actions_url)
+    user = Conversation(agent)
+    user.say("hello")
+    add_rows(project, (11, "Athena", "greek", "saturday"), (12, "Athena", "thai", "wednesday"))
+    assert user.say("thai food on wednesday").replies == ["How about Athena on wednesday?"]
+    assert user.say("rather on saturday").goal == {"cuisine": "thai", "date": "saturday"}
 
 
 # --- data that can't be learnt from ----------------------------------------------------------------
@@ -311,6 +304,21 @@ def test_goal_slot_that_no_story_sets_is_named(
         train(project)
     (message,) = [r.getMessage() for r in caplog.records if "goal slot" in r.getMessage()]
     assert "'people'" in message
+
+
+def test_an_annotated_synonym_is_a_way_to_say_its_value_and_no_value_of_its_own(
+    project: Path, steps: list
+) -> None:
+    with (project / "data" / "nlu.yml").open("a") as file:
+        file.write(
+            "  - synonym: thai\n    examples: |\n      - siamese\n"
+            "  - intent: inform\n    examples: |\n      - [Siamese](cuisine) dishes\n"
+        )
+    train(project)
+    ontology = steps[0].encoder.ontology
+    cuisine = ontology.position("cuisine")
+    assert ontology.canonical(cuisine, "siamese") == "thai"
+    assert not {"siamese", "Siamese"} & set(ontology.values["cuisine"].values)
 
 
 def test_intent_of_a_story_without_examples_is_named_with_its_story(

@@ -201,12 +201,15 @@ class Runtime:
             remembered = self._conversations.get(conversation_id)
             if remembered is None or remembered.closed != closed[: len(remembered.closed)]:
                 remembered = _Remembered((), self.model.start())
-            if len(remembered.closed) < len(closed):
-                state = remembered.after.copy()
-                for turn in closed[len(remembered.closed) :]:
+            while len(remembered.closed) < len(closed):
+                turn = closed[len(remembered.closed)]
+                if remembered.hearing is not None and remembered.heard == _heard(turn):
+                    state = remembered.hearing.copy()
+                else:
+                    state = remembered.after.copy()
                     self.model.observe([state], [turn])
-                    self.model.close([state], [turn])
-                remembered = _Remembered(closed, state)
+                self.model.close([state], [turn])
+                remembered = _Remembered((*remembered.closed, turn), state)
             if remembered.heard != heard or remembered.hearing is None:
                 hearing = remembered.after.copy()
                 self.model.observe([hearing], [heard])

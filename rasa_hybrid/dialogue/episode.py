@@ -33,7 +33,7 @@ class Episode:
     """A conversation that is over, and its reward.
 
     Args:
-        dialogue: as the model saw it: words, overrides, summaries, actions.
+        dialogue: as the model saw it: words, overrides, summaries, actions; the goal of a turn is what was tracked in it.
         decisions: for each turn of the dialogue the decisions in order, one per action and one to listen.
         rewards: reward points of each turn; the conversation's own reward is part of the last.
         success: whether the user's goal was reached; None if nobody said.

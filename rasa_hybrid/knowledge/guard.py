@@ -258,7 +258,7 @@ class GuardedKnowledgeBase:
 
     def _entity(self, entity: Mapping[str, Any]) -> Dict[str, str]:
         """An entity as text with an id, whatever the class behind it returned."""
-        if ID in entity and all(type(cell) is str for cell in entity.values()):
+        if ID in entity and set(map(type, entity.values())) == {str}:
             return dict(entity)
         texts = {str(name): cell_text(cell) for name, cell in entity.items()}
         clean = {name: text for name, text in texts.items() if text is not None}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -39,6 +40,8 @@ from rasa_hybrid.knowledge.base import (
 
 #: Cells as the database gives them, by the form in which values are compared.
 _Spellings = Dict[str, List[Any]]
+#: Rows whose text is remembered.
+_REMEMBERED = 50_000
 
 
 class SqlKnowledgeBase(KnowledgeBase):
@@ -84,6 +87,7 @@ class SqlKnowledgeBase(KnowledgeBase):
         self._engine = _engine(self._url, timeout)
         self._checked: Optional[sa.Table] = None
         self._spellings: Dict[str, Tuple[float, _Spellings]] = {}
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(self._as_text)
 
     @property
     def masked_url(self) -> str:
@@ -124,14 +128,7 @@ class SqlKnowledgeBase(KnowledgeBase):
                 statement = statement.where(self._equals(table.c[name], value))
         if self._limit is not None:
             statement = statement.limit(self._limit)
-        id_column, changing = self._identifier(table), tuple(self.at_least.values())
-        names = table.c.keys()
-        entities = []
-        for row in self._rows(statement):
-            texts = zip(names, map(cell_text, row))
-            entity = {name: text for name, text in texts if text is not None}
-            entities.append(with_id(entity, id_column, changing))
-        return entities
+        return [self._entity(row).copy() for row in map(tuple, self._rows(statement))]
 
     def values(self, column: str) -> List[str]:
         table = self._table()
@@ -171,6 +168,19 @@ class SqlKnowledgeBase(KnowledgeBase):
             table.c[name[1:]].desc() if name.startswith("-") else table.c[name].asc()
             for name in names
         ]
+
+    def _entity(self, row: Tuple[Any, ...]) -> Dict[str, str]:
+        """A row as text, not to be changed; most rows of a query were in the one before."""
+        try:
+            return self._remembered(row)
+        except TypeError:  # a cell that can't be a key, such as a list of PostgreSQL
+            return self._as_text(row)
+
+    def _as_text(self, row: Tuple[Any, ...]) -> Dict[str, str]:
+        table = self._table()
+        texts = zip(table.c.keys(), map(cell_text, row))
+        entity = {name: text for name, text in texts if text is not None}
+        return with_id(entity, self._identifier(table), tuple(self.at_least.values()))
 
     def _identifier(self, table: sa.Table) -> Optional[str]:
         return self._id_column or (ID if ID in table.c else None)

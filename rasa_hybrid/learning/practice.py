@@ -181,7 +181,7 @@ class FeedbackPractice:
         settings = self.settings
         rng = np.random.default_rng([settings.seed, 2, first])
         episodes = sampled_episodes(
-            TrainedModel(self._encoder, self._reinforcer.weights(), self._model.extra),
+            TrainedModel(self._encoder, self._reinforcer.model.weights(), self._model.extra),
             self._simulator,
             first,
             count,
@@ -235,7 +235,7 @@ def sampled_episodes(
 
 
 def episode_of(rollout: Rollout, sampled: bool = True, model_id: Optional[str] = None) -> Episode:
-    """A simulated dialogue as REINFORCE reads it: the words alone, without what only the simulator knows.
+    """A simulated dialogue as REINFORCE reads it: the words and what was tracked, without what only the simulator knows.
 
     Args:
         rollout: of an agent that tells its propensities.
@@ -245,8 +245,9 @@ def episode_of(rollout: Rollout, sampled: bool = True, model_id: Optional[str] =
     turns, decisions = [], []
     for turn, agent in zip(rollout.dialogue.turns, rollout.turns):
         user = turn.user and Utterance(turn.user.text, turn.user.hypotheses)
+        goal = agent.belief.goal()
         turns.append(
-            Turn(user, turn.goal, turn.summary, turn.overrides, turn.actions, turn.closing_context)
+            Turn(user, goal, turn.summary, turn.overrides, turn.actions, turn.closing_context)
         )
         names = [*(action.name for action in turn.actions), LISTEN]
         # The last decision to listen is missing where a turn was cut off for its length.

@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from rasa_hybrid.dialogue import Dialogue
 from rasa_hybrid.dialogue.episode import Decision, Episode
+from rasa_hybrid.learning.hindsight import hindsight_labels
 from rasa_hybrid.learning.optimiser import (
+    RunningAverage,
     optimiser_state,
     restore_optimiser,
     restore_weights,
@@ -23,7 +25,7 @@ from rasa_hybrid.learning.optimiser import (
 from rasa_hybrid.learning.supervised import as_heard, signature, supervised_losses
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.batching import Batch, collate
-from rasa_hybrid.model.encoding import EncodedTurn, Encoder
+from rasa_hybrid.model.encoding import UNLABELLED, EncodedTurn, Encoder
 from rasa_hybrid.model.network import JointModel, as_tensors
 from rasa_hybrid.model.parameters import sizes_of
 from rasa_hybrid.model.settings import SettingsError, check_flag, check_names, check_number
@@ -60,6 +62,10 @@ class ReinforceSettings:
     kl_weight: float = 0.0
     #: Weight of eq. 4 on a batch of supervised dialogues in every update, against forgetting.
     supervised_weight: float = 1.0
+    #: Weight of eq. 4's belief loss on the goals of successful dialogues, which are known when these are over.
+    hindsight_weight: float = 1.0
+    #: Decay per update of the running average of the weights that learning ends with; 0: the last weights themselves.
+    weight_averaging: float = 0.98
     #: Largest importance weight pi(a) / propensity of a decision; 0: none, all episodes are taken for the current
     #: model's own.
     importance_clip: float = 0.0
@@ -98,6 +104,8 @@ PRESETS: Dict[str, Dict[str, Any]] = {
         "entropy_bonus": 0.0,
         "gradient_clip": 0.0,
         "supervised_weight": 0.0,
+        "hindsight_weight": 0.0,
+        "weight_averaging": 0.0,
     },
 }
 _RANGES: Dict[str, Tuple[float, float]] = {
@@ -109,6 +117,8 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "gradient_clip": (0, 1e9),
     "kl_weight": (0, 1e6),
     "supervised_weight": (0, 1e6),
+    "hindsight_weight": (0, 1e6),
+    "weight_averaging": (0, 0.99999),
     "importance_clip": (0, 1e6),
     "least_effective": (0, 1),
     "seed": (0, 2**31 - 1),
@@ -234,7 +244,8 @@ class Reinforcer:
         )
         self._optimiser = tf.keras.optimizers.Adam(self.settings.learning_rate)
         self._optimiser.build(self._learning)
-        self._averages = np.zeros(_MOST_TURNS)
+        self._average = RunningAverage(self.model, self.settings.weight_averaging)
+        self._earned = np.zeros(_MOST_TURNS)
         self._seen = np.zeros(_MOST_TURNS)
         self._steps = 0
         mixing = supervised if self.settings.supervised_weight else ()
@@ -243,8 +254,8 @@ class Reinforcer:
         self._apply = tf.function(self._step, autograph=False)
 
     def weights(self) -> Dict[str, np.ndarray]:
-        """The parameters as arrays."""
-        return self.model.weights()
+        """The parameters that learning would end with now; those to collect episodes with are `model.weights()`."""
+        return self._average.weights()
 
     def update(self, episodes: Sequence[Episode]) -> UpdateResult:
         """One step of Adam on a mini-batch of episodes.
@@ -289,9 +300,10 @@ class Reinforcer:
 
     def state(self) -> Dict[str, np.ndarray]:
         """Everything that the next update depends on: weights, Adam's moments, moving average, number of updates."""
-        state = {f"weights/{name}": value for name, value in self.weights().items()}
+        state = {f"weights/{name}": value for name, value in self.model.weights().items()}
+        state.update(self._average.state())
         state.update({f"adam/{k}": v for k, v in optimiser_state(self._optimiser).items()})
-        state["baseline"] = np.stack([self._averages, self._seen])
+        state["baseline"] = np.stack([self._earned, self._seen])
         state["steps"] = np.array(self._steps)
         return state
 
@@ -304,7 +316,8 @@ class Reinforcer:
         restore_weights(self.model, state)
         adam = {k[len("adam/") :]: v for k, v in state.items() if k.startswith("adam/")}
         restore_optimiser(self._optimiser, adam)
-        self._averages, self._seen = (row.copy() for row in state["baseline"])
+        self._average.restore(state)
+        self._earned, self._seen = (row.copy() for row in state["baseline"])
         self._steps = int(state["steps"])
 
     def _batch(self, episodes: Sequence[Episode]) -> Tuple[Batch, List[Tuple[float, ...]]]:
@@ -319,8 +332,12 @@ class Reinforcer:
         rows = []
         for i, (episode, turns) in enumerate(zip(episodes, encoded)):
             row = []
+            known = hindsight_labels(turns) if episode.success else None
             for k, (turn, decided) in enumerate(zip(turns, episode.decisions)):
-                row.append(replace(turn, decisions=self._labelled(turn, decided, episode)))
+                labels = known[k] if known else [UNLABELLED] * len(turn.labels)
+                row.append(
+                    replace(turn, decisions=self._labelled(turn, decided, episode), labels=labels)
+                )
                 for given in decided[: len(turn.decisions)]:
                     counts = bool(given.sampled and given.propensity)
                     advantage.append(returns[i][k] - baselines[i][k])
@@ -353,7 +370,7 @@ class Reinforcer:
     def _encode(self, dialogues: Sequence[Dialogue]) -> List[List[EncodedTurn]]:
         if all(values.kind != "open" for values in self.encoder.ontology.values.values()):
             return [self.encoder.dialogue(dialogue) for dialogue in dialogues]
-        tagger = ActingModel(self.encoder, self.weights())
+        tagger = ActingModel(self.encoder, self.model.weights())
         found = [tagger.open_spans([turn.user for turn in d.turns]) for d in dialogues]
         return self.encoder.dialogues(dialogues, found)
 
@@ -361,8 +378,8 @@ class Reinforcer:
         """What is subtracted from the return of each turn of each episode."""
         if self.settings.baseline == "moving_average":
             seen = self._seen > 0
-            known = float(self._averages[seen].mean()) if seen.any() else 0.0
-            of_turn = np.where(seen, self._averages, known)
+            known = float(self._earned[seen].mean()) if seen.any() else 0.0
+            of_turn = np.where(seen, self._earned, known)
             return [
                 [float(of_turn[min(k, _MOST_TURNS - 1)]) for k in range(len(r))] for r in returns
             ]
@@ -377,7 +394,7 @@ class Reinforcer:
             here = [r for each in returns for r in (each[k:] if last else each[k : k + 1])]
             if here:
                 kept = decay if self._seen[k] else 0.0
-                self._averages[k] = kept * self._averages[k] + (1 - kept) * np.mean(here)
+                self._earned[k] = kept * self._earned[k] + (1 - kept) * np.mean(here)
                 self._seen[k] = 1.0
 
     def _supervised_gradients(self) -> List[tf.Tensor]:
@@ -401,9 +418,14 @@ class Reinforcer:
     def _policy_gradients(self, batch: Mapping[str, tf.Tensor]) -> List[tf.Tensor]:
         anchor = None if self._anchor is None else self._anchor(batch).action_logits
         with tf.GradientTape() as tape:
-            logits = self.model(batch).action_logits  # no dropout, as in acting
+            outputs = self.model(batch)  # no dropout, as in acting
+            logits = outputs.action_logits
             losses = reinforce_losses(logits, batch, self.settings, anchor)
-        gradients = self._gradients(tape, losses.total)
+            total = losses.total
+            if self.settings.hindsight_weight:
+                goals = supervised_losses(outputs, batch, self.encoder.settings).belief
+                total += self.settings.hindsight_weight * goals
+        gradients = self._gradients(tape, total)
         logs = tf.nn.log_softmax(logits)
         chosen = tf.gather(logs, batch["decision_action"], batch_dims=1)
         ratios = (chosen - tf.math.log(batch["propensity"])) * batch["learnt"]
@@ -425,6 +447,7 @@ class Reinforcer:
         if self.settings.gradient_clip:
             gradients, _ = tf.clip_by_global_norm(gradients, self.settings.gradient_clip, norm)
         self._optimiser.apply_gradients(zip(gradients, self._learning))
+        self._average.update()
         return norm
 
     def _gradients(self, tape: tf.GradientTape, loss: tf.Tensor) -> List[tf.Tensor]:

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from rasa_hybrid.dialogue import Dialogue, Utterance
 from rasa_hybrid.learning.optimiser import (
+    RunningAverage,
     optimiser_state,
     restore_optimiser,
     restore_weights,
@@ -119,11 +120,7 @@ class SupervisedTrainer:
         )
         self._optimizer = tf.keras.optimizers.Adam(self.settings.learning_rate)
         self._optimizer.build(list(self.model.parameters.values()))
-        self._averages = (
-            {name: tf.Variable(v, trainable=False) for name, v in self.model.parameters.items()}
-            if self.settings.weight_averaging
-            else {}
-        )
+        self._average = RunningAverage(self.model, self.settings.weight_averaging)
         self._step: Optional[Callable] = None
         self._evaluate: Optional[Callable] = None
         self._steps = 0
@@ -203,9 +200,7 @@ class SupervisedTrainer:
 
     def weights(self) -> Dict[str, np.ndarray]:
         """The parameters that training would end with now: their running average, if `weight_averaging` asks for it."""
-        if not self._averages:
-            return self.model.weights()
-        return {name: average.numpy() for name, average in self._averages.items()}
+        return self._average.weights()
 
     def epochs(self, dialogues: int, examples: int = 0) -> int:
         """Passes over so many dialogues and NLU examples: `epochs`, or as many as make `least_steps` updates."""
@@ -229,8 +224,7 @@ class SupervisedTrainer:
         """Everything that the next `train_step` depends on: weights and their average, Adam's moments, number of steps."""
         state = {f"weights/{name}": value for name, value in self.model.weights().items()}
         state.update({f"adam/{k}": v for k, v in optimiser_state(self._optimizer).items()})
-        state.update({f"average/{name}": v.numpy() for name, v in self._averages.items()})
-        return {**state, "steps": np.array(self._steps)}
+        return {**state, **self._average.state(), "steps": np.array(self._steps)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Puts back what `state` gave.
@@ -242,8 +236,7 @@ class SupervisedTrainer:
         restore_optimiser(
             self._optimizer, {k[5:]: v for k, v in state.items() if k.startswith("adam/")}
         )
-        for name, average in self._averages.items():
-            average.assign(state[f"average/{name}"])
+        self._average.restore(state)
         self._steps = int(state["steps"])
 
     def _epoch(
@@ -315,9 +308,7 @@ class SupervisedTrainer:
         if self.settings.gradient_clip:
             gradients, _ = tf.clip_by_global_norm(gradients, self.settings.gradient_clip)
         self._optimizer.apply_gradients(zip(gradients, variables))
-        decay = self.settings.weight_averaging
-        for name, average in self._averages.items():
-            average.assign_sub((1.0 - decay) * (average - self.model.parameters[name]))
+        self._average.update()
         count = tf.reduce_sum(tf.reduce_max(batch["turn_mask"], axis=1))
         right, turns = _joint_goals(outputs, batch)
         learnt = tf.cast(batch["decision_weight"] > 0, tf.float32)

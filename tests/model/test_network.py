@@ -352,6 +352,7 @@ def test_gradients_are_the_slopes_of_the_loss(preset):
     network = JointModel(encoder.settings, sizes, random_weights(encoder))
     batch = as_tensors(learnable_batch(encoder))
 
+    @tf.function(autograph=False)
     def loss() -> tf.Tensor:
         return supervised_losses(network(batch), batch, encoder.settings).total
 

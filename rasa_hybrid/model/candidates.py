@@ -17,6 +17,8 @@ from rasa_hybrid.dialogue.normalise import Splitter, normalise
 #: A part of a value counts as distinctive if at most so many values of the slot contain it.
 _MOST_SHARED = 3
 _LONGEST = 10
+#: Least letters of each word that a compound may be written in.
+_LEAST_OF_SPLIT = 3
 _COMMON = frozenset(
     "a an the of in on at to and or for with by from my your is it i you me we he she they this that no not yes".split()
 )
@@ -184,7 +186,8 @@ class Ontology:
                 tokens = tuple(name.split())
                 if not tokens:
                     continue
-                for part, coverage in (*_parts(tokens), *_possessive(tokens, self.language)):
+                ways = (*_parts(tokens), *_possessive(tokens, self.language), *_split(tokens))
+                for part, coverage in ways:
                     shared = phrases.setdefault(part, {})
                     shared[value] = max(coverage, shared.get(value, 0.0))
         canonical.pop("", None)
@@ -253,6 +256,14 @@ def _possessive(tokens: Tuple[str, ...], language: str) -> Iterable[Tuple[Tuple[
     """The value as it stands before what belongs to it ("tonight's"), which normalisation joins to one word."""
     if language.startswith("en") and tokens[-1].isalpha() and not tokens[-1].endswith("s"):
         yield (*tokens[:-1], tokens[-1] + "s"), 1.0
+
+
+def _split(tokens: Tuple[str, ...]) -> Iterable[Tuple[Tuple[str, ...], float]]:
+    """A compound in two words, as recognisers and people write it ("gastro pub")."""
+    word = tokens[0]
+    if len(tokens) == 1 and word.isalpha():
+        for place in range(_LEAST_OF_SPLIT, len(word) - _LEAST_OF_SPLIT + 1):
+            yield (word[:place], word[place:]), 1.0
 
 
 def _longest_matches(found: List[Match]) -> List[Match]:

@@ -51,6 +51,15 @@ def test_a_distinctive_part_is_found_with_the_share_that_was_said():
     }
 
 
+@pytest.mark.parametrize(("text", "found"), [("moon light", 1), ("mo onlight", 0), ("moon", 0)])
+def test_a_compound_may_be_said_in_two_words(text, found):
+    ontology = Ontology({"movie": SlotValues({"Moonlight": ()})})
+    matches = ontology.matches(tokenize(text))
+    assert [(m.value, m.start, m.end, m.coverage) for m in matches] == [
+        ("Moonlight", 0, 2, 1.0)
+    ] * found
+
+
 @pytest.mark.parametrize("text", ["a good film", "i called you", "of the in a", "camera"])
 def test_common_words_are_no_parts_of_values(text):
     found = occurrences(text)

@@ -310,13 +310,21 @@ def rehearsal(
     encoder: Encoder,
     dialogues: Sequence[Dialogue],
     taught: Sequence[Dialogue],
+    with_unknown: bool = True,
 ) -> Tuple[Encoder, List[Dialogue]]:
-    """What a quick update goes over: `finetune_steps` batches that mix taught and earlier dialogues."""
+    """What a quick update goes over: `finetune_steps` batches that mix taught and earlier dialogues.
+
+    With `with_unknown`, some of the earlier ones make room for `unknown_answers`.
+    """
     settings, taught_ids = encoder.settings, {id(dialogue) for dialogue in taught}
     earlier = [dialogue for dialogue in dialogues if id(dialogue) not in taught_ids]
     steps = configuration.finetune_steps
     passes = max(1, min(_REHEARSAL_PASSES, steps))
-    rehearsed = mixed(taught, earlier, round(steps / passes) * settings.batch_size, settings.seed)
+    count = round(steps / passes) * settings.batch_size
+    rehearsed = mixed(taught, earlier, count, settings.seed)
+    if with_unknown:
+        answers = unknown_answers(configuration, rehearsed, encoder)
+        rehearsed[count - len(answers) :] = answers  # the earlier ones stand at the end
     settings = replace(settings, epochs=passes, least_steps=0, patience=0)
     return type(encoder)(settings, encoder.vocabulary, encoder.ontology), rehearsed
 

@@ -224,6 +224,7 @@ class HybridPolicy(Policy):
         ]
         warn_about_data(dialogues, goal_slots, wordings, bool(training_data))
         settings = configuration.settings
+        with_unknown = bool(goal_slots and settings.candidates)
         if self._trained is not None:
             encoder, weights = self._trained
             encoder = type(encoder)(
@@ -233,7 +234,10 @@ class HybridPolicy(Policy):
             )
             warn_about_new_labels(encoder, dialogues)
             if taught:
-                encoder, dialogues = rehearsal(configuration, encoder, dialogues, taught)
+                encoder, dialogues = rehearsal(
+                    configuration, encoder, dialogues, taught, with_unknown
+                )
+                with_unknown = False
         else:
             listed = listed_values(
                 facts, goal_slots, training_data, knowledge_base, configuration.dontcare_value
@@ -250,7 +254,7 @@ class HybridPolicy(Policy):
             )
             if configuration.warm_start is not None:
                 weights = self._warm_start(encoder, weights, configuration.warm_start)
-        if goal_slots and settings.candidates:
+        if with_unknown:
             dialogues = dialogues + unknown_answers(configuration, dialogues, encoder)
         trainer = SupervisedTrainer(encoder, weights)
         with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as progress:

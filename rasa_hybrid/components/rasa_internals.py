@@ -2,10 +2,10 @@
 
 Functions of `rasa interactive` are replaced by those of `components.interactive`. `rasa train core` makes a graph without
 NLU data, and the policy's argument `training_data` would have no provider: the recipe then leaves that argument out. When
-another policy wins, Rasa forgets what ours knows of the turn: the ensemble then keeps it with the action. With every
-answer of a custom action Rasa checks that its own schema is one, which blocks the server for longer than the rest of a
-message takes: answers are compared with a schema that was checked once. On another version of Rasa all of this is as in
-stock Rasa.
+another policy wins, Rasa forgets what ours knows of the turn: the ensemble then keeps it with the action. Where no policy
+learns from augmented stories, none are made. With every answer of a custom action Rasa checks that its own schema is one,
+which blocks the server for longer than the rest of a message takes: answers are compared with a schema that was checked
+once. On another version of Rasa all of this is as in stock Rasa.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ import rasa
 from jsonschema.validators import validator_for
 from rasa.core.actions.action import RemoteAction
 from rasa.core.policies.ensemble import DefaultPolicyPredictionEnsemble
+from rasa.core.policies.memoization import AugmentedMemoizationPolicy, MemoizationPolicy
 from rasa.core.policies.policy import PolicyPrediction
-from rasa.engine.graph import GraphComponent
+from rasa.core.policies.rule_policy import RulePolicy
+from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
+from rasa.graph_components.providers.training_tracker_provider import TrainingTrackerProvider
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.trackers import DialogueStateTracker
 
@@ -51,6 +54,10 @@ def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) ->
     validate = _original(RemoteAction, "_validate_action_result", ["self", "result"])
     if validate is not None:
         _replace(RemoteAction, validate, _with_one_schema(validate))
+    expected = ["config", "model_storage", "resource", "execution_context"]
+    create = _original(TrainingTrackerProvider, "create", expected)
+    if create is not None:
+        _replace(TrainingTrackerProvider, create, _without_unused_augmentation(create, policy))
 
 
 def _original(owner: type, name: str, parameters: Sequence[str]) -> Optional[Callable]:
@@ -93,6 +100,37 @@ def _needs_without_missing_nlu_data(original: Callable, policy: Type[GraphCompon
         return needs
 
     return needs_without_missing_nlu_data
+
+
+#: Policies of Rasa that leave augmented trackers out.
+_WITHOUT_AUGMENTED = (RulePolicy, MemoizationPolicy, AugmentedMemoizationPolicy)
+
+
+def _without_unused_augmentation(original: Callable, policy: Type[GraphComponent]) -> Callable:
+    """The provider of training trackers, which spares the augmented ones if all who get them leave them out.
+
+    The graph's configuration stays what it was, so that `--finetune` takes models of both kinds.
+    """
+
+    @functools.wraps(original)
+    def create(
+        config: Dict[str, Any],
+        model_storage: Any,
+        resource: Any,
+        execution_context: ExecutionContext,
+    ) -> TrainingTrackerProvider:
+        learners = [
+            node.uses
+            for node in execution_context.graph_schema.nodes.values()
+            if "training_tracker_provider" in node.needs.values()
+        ]
+        if all(
+            learner in _WITHOUT_AUGMENTED or issubclass(learner, policy) for learner in learners
+        ):
+            config = {**config, "augmentation_factor": 0}
+        return original(config, model_storage, resource, execution_context)
+
+    return create
 
 
 _INTERACTIVE_MODULE = "rasa.core.training.interactive"

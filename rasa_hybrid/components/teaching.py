@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Container, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from rasa.core.agent import Agent
 from rasa.core.channels.channel import CollectingOutputChannel, UserMessage
@@ -125,8 +125,8 @@ class TeachingSession:
         self.corpus = corpus
         self._journal = journal
         self._over = False
-        #: Events of the conversation that were there before it was taught.
-        self._before = 0
+        #: Marks of the conversation's events when they were last looked at.
+        self._seen: List[Mark] = []
         self.policy  # noqa: B018, says now that there is none
 
     @property
@@ -144,34 +144,41 @@ class TeachingSession:
         return self.agent.processor.domain
 
     async def tracker(self) -> DialogueStateTracker:
-        """The conversation with all of its events."""
-        tracker = await self.agent.tracker_store.retrieve_full_tracker(self.conversation)
+        """The conversation, or its last session: what a tracker store gives that the tracker is saved in again."""
+        tracker = await self.agent.tracker_store.retrieve(self.conversation)
         return tracker or DialogueStateTracker(self.conversation, self.domain.slots)
 
     async def record(self) -> None:
         """Puts everything that has happened since the last call on disk."""
         if self._over:
             return
-        events = [event.as_dict() for event in (await self.tracker()).events]
+        events = await self._events()
+        marks = _marks(events)
+        new = events[_overlap(self._seen, marks) :]
         if self._journal is None:
-            new = events[self._before :]
             if not any(event["event"] == UserUttered.type_name for event in new):
                 return
             self._journal = self.corpus.start(self.conversation)
-        self._journal.append(events[self._before + len(self._journal.events) :])
+        self._journal.append(new)
+        self._seen = marks
+
+    async def _events(self) -> List[Record]:
+        """All events that the tracker store has of the conversation."""
+        tracker = await self.agent.tracker_store.retrieve_full_tracker(self.conversation)
+        return [event.as_dict() for event in tracker.events] if tracker is not None else []
 
     async def begin(self) -> None:
         """Begins after what the conversation has already, in a tracker store that kept it."""
-        self._before = len((await self.tracker()).events)
+        self._seen = _marks(await self._events())
 
     async def resume(self) -> None:
         """Brings the conversation to where its journal ends."""
         assert self._journal is not None
         async with self.agent.lock_store.lock(self.conversation):
             tracker = await self.tracker()
-            if self._journal.conversation != self.conversation:
-                self._before = len(tracker.events)
-            missing = self._journal.events[len(tracker.events) - self._before :]
+            kept, wanted = _marks(await self._events()), _marks(self._journal.events)
+            start = kept.index(wanted[0]) if wanted and wanted[0] in kept else len(kept)
+            missing = self._journal.events[len(kept) - start :]
             # As if it were now: Rasa begins a new session when the last message is an hour old.
             later = time.time() - missing[-1]["timestamp"] if missing else 0.0
             for record in missing:
@@ -179,6 +186,7 @@ class TeachingSession:
                 if event is not None:
                     tracker.update(event, self.domain)
             await self.agent.tracker_store.save(tracker)
+            self._seen = _marks(await self._events())[: start + len(wanted)]
 
     async def message(self) -> Optional[float]:
         """Time of the user's message that the bot has not acted on yet; None if there is none."""
@@ -436,6 +444,23 @@ class TeachingSession:
         return SlotSet(slot, value, metadata={HYBRID: source})
 
 
+#: What tells an event from the others of its conversation: its kind and time.
+Mark = Tuple[str, float]
+
+
+def _marks(events: Sequence[Record]) -> List[Mark]:
+    return [(event["event"], event["timestamp"]) for event in events]
+
+
+def _overlap(seen: Sequence[Mark], now: Sequence[Mark]) -> int:
+    """How many of the events that are there now were seen before.
+
+    They are the last ones that were seen: a tracker store in memory drops the sessions before the last one.
+    """
+    lengths = range(min(len(seen), len(now)), 0, -1)
+    return next((n for n in lengths if list(seen[-n:]) == list(now[:n])), 0)
+
+
 # --- from events to stories -------------------------------------------------------------------------
 
 
@@ -474,11 +499,18 @@ def standing(
             if j != i
         )
     ]
-    stories, corrections = [], []
+    stories: List[Story] = []
+    corrections: List[Record] = []
+    told = set()
     for number, (steps, finished) in enumerate(kept, 1):
         story = name if number == 1 else f"{name}, {number}"
         stories.append(Story(story, steps))
-        corrections += [{"story": story, **record} for record in _corrections(finished)]
+        for record in _corrections(finished):
+            # A story that branches off from another one has the events that they share.
+            key = (record["time"], record.get("slot"))
+            if key not in told:
+                told.add(key)
+                corrections.append({"story": story, **record})
     return stories, corrections
 
 
@@ -506,7 +538,7 @@ def _steps(events: Sequence[Event], domain: Domain) -> Iterable[Dict[str, Any]]:
         if isinstance(event, AllSlotsReset):
             values = dict(initial)
             continue
-        step = _step(event, events[i + 1 :])
+        step = _step(event, events[i + 1 :], values)
         if step is None and not isinstance(event, ActionExecuted):
             continue
         changed = {slot: v for slot, v in values.items() if v != known.get(slot)}
@@ -517,9 +549,12 @@ def _steps(events: Sequence[Event], domain: Domain) -> Iterable[Dict[str, Any]]:
             yield step
 
 
-def _step(event: Event, following: Sequence[Event]) -> Optional[Dict[str, Any]]:
+def _step(
+    event: Event, following: Sequence[Event], before: Mapping[str, Any]
+) -> Optional[Dict[str, Any]]:
     if isinstance(event, UserUttered):
-        return _user_step(event, _taught_in_turn(following))
+        changed, taught = _set_by_message(following)
+        return _user_step(event, {**before, **changed}, taught)
     if isinstance(event, ActionExecuted):
         if event.action_text:
             return {"bot": event.action_text}
@@ -530,15 +565,24 @@ def _step(event: Event, following: Sequence[Event]) -> Optional[Dict[str, Any]]:
     return None
 
 
-def _user_step(event: UserUttered, taught: Mapping[str, Any]) -> Dict[str, Any]:
-    """What the user said; entities that the teacher's goal contradicts are no labels."""
+def _user_step(
+    event: UserUttered, goal: Mapping[str, Any], taught: Container[str]
+) -> Dict[str, Any]:
+    """What the user said; entities that contradict the goal are no labels.
+
+    Args:
+        event: the message.
+        goal: values of the slots after it.
+        taught: slots that the teacher set.
+    """
     step: Dict[str, Any] = {"intent": event.intent_name} if event.intent_name else {}
     entities = [
         entity
         for entity in event.entities
         if not any(
-            slot in taught and str(taught[slot]) != str(entity.get("value"))
+            _contradicts(slot, str(entity.get("value")), goal, taught)
             for slot in (entity.get("role"), entity.get("entity"))
+            if slot is not None
         )
     ]
     if (event.text or "").startswith("/") or not event.text:
@@ -567,14 +611,25 @@ def _apart(entities: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
     return kept
 
 
-def _taught_in_turn(following: Sequence[Event]) -> Dict[str, Any]:
-    taught: Dict[str, Any] = {}
+def _contradicts(slot: str, value: str, goal: Mapping[str, Any], taught: Container[str]) -> bool:
+    """Whether an entity of a slot is not what the teacher said, or a value of another slot."""
+    if slot not in goal or str(goal[slot]) == value:
+        return False
+    return slot in taught or any(str(other) == value for other in goal.values())
+
+
+def _set_by_message(following: Sequence[Event]) -> Tuple[Dict[str, Any], Set[str]]:
+    """Slots that a message set before an action ran, and those of them that the teacher set."""
+    values: Dict[str, Any] = {}
+    taught: Set[str] = set()
     for event in following:
         if isinstance(event, (UserUttered, ActionExecuted)):
             break
-        if isinstance(event, SlotSet) and _hybrid(event).get("source") == TEACHER:
-            taught[event.key] = event.value
-    return taught
+        if isinstance(event, SlotSet):
+            values[event.key] = event.value
+            if _hybrid(event).get("source") == TEACHER:
+                taught.add(event.key)
+    return values, taught
 
 
 def _corrections(events: Sequence[Event]) -> List[Record]:

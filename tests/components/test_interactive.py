@@ -136,6 +136,15 @@ def lesson(project: Path) -> Any:
         teacher.answer("run 'utter_offer'", "y")
         teacher.answer("run 'action_listen'", "y")
         teacher.answer("Your input", CTRL_C)
+        teacher.answer("Do you want to stop", 2 * DOWN + ENTER)  # fork
+        teacher.answer("Before which user message", ENTER)  # the last one
+        teacher.answer("Your input", "french food on friday" + ENTER)
+        teacher.answer("Is this what the user wants", CTRL_C)
+        teacher.answer("Do you want to stop", ENTER)  # continue
+        teacher.answer("Is this what the user wants", "y")
+        teacher.answer("run 'utter_offer'", "y")
+        teacher.answer("run 'action_listen'", "y")
+        teacher.answer("Your input", CTRL_C)
         teacher.answer("Do you want to stop", 3 * DOWN + ENTER)  # start fresh
         teacher.answer("Your input", "good morning" + ENTER)
         teacher.answer("Is this what the user wants", "y")
@@ -184,7 +193,7 @@ def test_a_killed_process_loses_the_question_on_the_screen_and_nothing_else(less
 @pytest.mark.process
 @pytest.mark.slow
 def test_exported_stories_have_texts_and_slots_and_nothing_twice(lesson):
-    first, second = stories(lesson)
+    first, forked, fresh = stories(lesson)
     assert [s for s in first["steps"] if "user" not in s] == [
         {"action": "utter_greet"},
         {
@@ -200,7 +209,12 @@ def test_exported_stories_have_texts_and_slots_and_nothing_twice(lesson):
         "hello",
         lesson.wording.replace("friday", "[friday](date)"),
     ]
-    assert [list(step) for step in second["steps"]] == [["intent", "user"], ["action"]]
+    assert [s["user"] for s in forked["steps"] if "user" in s] == [
+        "hello",
+        "[french](cuisine) food on [friday](date)",
+    ]
+    assert [s["action"] for s in forked["steps"] if "action" in s] == ["utter_greet", "utter_offer"]
+    assert [list(step) for step in fresh["steps"]] == [["intent", "user"], ["action"]]
     assert projects.validate(lesson.project, "config.yml")
     # What the teacher added nothing to is as it was.
     assert {file: file.read_bytes() for file in lesson.before} == lesson.before

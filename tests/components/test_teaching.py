@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
+import yaml
+from rasa.shared.core.domain import SessionConfig
 from rasa.shared.core.events import (
     ActionExecuted,
     ActionReverted,
@@ -245,6 +247,73 @@ def test_an_entity_that_the_teacher_contradicts_is_no_label(lesson):
     lesson.correct({"cuisine": "none"})
     lesson.go_on()
     assert steps(lesson)[0]["user"] == "i want thai food on [friday](date)"
+
+
+def test_an_entity_that_is_the_value_of_another_slot_is_no_label(agent):
+    entities = [
+        {"entity": "date", "value": value, "start": start, "end": start + len(value)}
+        for value, start in (("friday", 0), ("italian", 11))
+    ]
+    events = [
+        UserUttered("friday but italian", {"name": "inform"}, entities),
+        SlotSet("date", "friday"),
+        SlotSet("cuisine", "italian"),
+        ActionExecuted("utter_offer"),
+        ActionExecuted("action_listen"),
+    ]
+    [story], _ = standing(events, agent.domain, "taught")
+    assert story.steps[0]["user"] == "[friday](date) but italian"
+
+
+def fork(lesson: Lesson, before: str) -> None:
+    """What `rasa interactive` does to go on before a message: it restarts, and repeats the events up to there."""
+
+    async def repeat() -> None:
+        processor = lesson.agent.processor
+        tracker = await processor.get_tracker(lesson.session.conversation)
+        last = max(i for i, e in enumerate(tracker.events) if getattr(e, "text", None) == before)
+        for event in [Restarted(), *list(tracker.events)[:last]]:
+            tracker = await processor.get_tracker(lesson.session.conversation)
+            tracker.update(event, lesson.domain)
+            await processor.save_tracker(tracker)
+            await lesson.session.record()
+
+    run(repeat())
+
+
+def test_both_branches_of_a_fork_become_stories_and_nothing_is_told_twice(lesson, corpus):
+    lesson.hear("i want thai food")
+    lesson.correct({"cuisine": "italian"})
+    lesson.go_on()
+    lesson.say("on friday")
+    fork(lesson, before="on friday")
+    lesson.say("on monday")
+    path = lesson.finish()
+    said = [
+        [step["user"] for step in story["steps"] if "user" in step]
+        for story in yaml.safe_load(path.read_text())["stories"]
+    ]
+    first = "i want thai food"
+    assert said == [[first, "on [friday](date)"], [first, "on [monday](date)"]]
+    [correction] = (corpus.directory / "corrections.jsonl").read_text().splitlines()
+    assert json.loads(correction)["taught"] == "italian"
+
+
+def test_a_new_session_loses_nothing_of_the_one_before(agent, lesson, corpus, monkeypatch):
+    lesson.say("i want thai food")
+    expired = SessionConfig(session_expiration_time=1e-9, carry_over_slots=True)
+    monkeypatch.setattr(agent.processor.domain, "session_config", expired)
+    lesson.hear("on friday")
+    monkeypatch.undo()
+    lesson.go_on()
+    assert [e.text for e in lesson.tracker().events if isinstance(e, UserUttered)] == ["on friday"]
+    lesson.close()
+    [path] = corpus.unfinished()
+    journal = Journal(path)
+    said = [event["text"] for event in journal.events if event["event"] == "user"]
+    assert said == ["i want thai food", "on friday"]
+    times = [(event["event"], event["timestamp"]) for event in journal.events]
+    assert len(times) == len(set(times))
 
 
 def test_a_restart_begins_a_story_and_one_that_another_goes_on_with_is_left_out(agent):

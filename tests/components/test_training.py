@@ -12,11 +12,20 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 import pytest
 import yaml
+from rasa.core.policies.memoization import MemoizationPolicy
+from rasa.core.policies.rule_policy import RulePolicy
+from rasa.core.policies.ted_policy import TEDPolicy
+from rasa.engine.graph import ExecutionContext, GraphSchema, SchemaNode
+from rasa.engine.storage.resource import Resource
+from rasa.graph_components.providers.training_tracker_provider import TrainingTrackerProvider
 from rasa.model_training import train as train_project
 from rasa.model_training import train_core, train_nlu
+from rasa.shared.core.training_data.story_writer.yaml_story_writer import YAMLStoryWriter
 from rasa.shared.exceptions import InvalidConfigException, RasaException
+from rasa.shared.importers.importer import TrainingDataImporter
 
 import rasa_hybrid
+from rasa_hybrid import HybridPolicy
 from rasa_hybrid.dialogue import Dialogue, SystemAction, Turn, Utterance
 from rasa_hybrid.learning import supervised
 from tests.components import projects
@@ -165,6 +174,34 @@ def test_augmentation_does_not_change_what_is_learnt(
     assert len(stories) == 8
 
 
+def test_augmented_stories_are_made_only_for_policies_that_learn_from_them(project: Path) -> None:
+    def trackers(*policies: Any) -> List[Any]:
+        nodes = {
+            str(i): SchemaNode({"training_trackers": "training_tracker_provider"}, p, "", "", {})
+            for i, p in enumerate(policies)
+        }
+        context = ExecutionContext(GraphSchema(nodes))
+        config = {**TrainingTrackerProvider.get_default_config(), "augmentation_factor": 5}
+        provider = TrainingTrackerProvider.create(config, None, Resource(""), context)
+        importer = TrainingDataImporter.load_from_config(
+            str(project / "config.yml"), str(project / "domain.yml"), [str(project / "data")]
+        )
+        return provider.provide(importer.get_stories(), importer.get_domain())
+
+    def own(found: List[Any]) -> List[str]:
+        """The trackers of the stories as they are written."""
+        written = [t.export_stories(YAMLStoryWriter()) for t in found if not t.is_augmented]
+        return sorted(text.split("steps:")[1] for text in written)
+
+    few, many = (
+        trackers(HybridPolicy, RulePolicy, MemoizationPolicy),
+        trackers(TEDPolicy, HybridPolicy),
+    )
+    assert any(tracker.is_augmented for tracker in many)
+    assert not any(tracker.is_augmented for tracker in few)
+    assert own(few) == own(many)
+
+
 def test_some_dialogues_break_off_with_unknown_words_that_change_no_goal(
     project: Path, steps: list
 ) -> None:
@@ -259,6 +296,26 @@ def test_finetuning_goes_on_with_the_weights(project: Path, steps: list) -> None
     for name, values in steps[1].model.weights().items():
         np.testing.assert_array_equal(values, first[name], err_msg=name)
     assert len(steps[1].dialogues) > len(steps[0].dialogues)
+
+
+def test_finetuning_on_taught_dialogues_takes_so_many_updates(project: Path, steps: list) -> None:
+    config = read_config(project)
+    config["importers"] = [{"name": "rasa_hybrid.TaughtDataImporter"}]
+    write_config(project, config)
+    configure(project, finetune_steps=8, batch_size=4)
+    base = train(project).model
+    taught = yaml.safe_load((project / "data" / "stories.yml").read_text())
+    taught["stories"] = taught["stories"][-1:]
+    taught["stories"][0]["steps"][3]["user"] = "whenever you like"
+    (project / "data_taught").mkdir()
+    (project / "data_taught" / "lesson.yml").write_text(yaml.safe_dump(taught))
+    train(project, model_to_finetune=base)
+    training = steps[1]
+    batches = -(-len(training.dialogues) // training.settings.batch_size)
+    assert batches * training.epochs(len(training.dialogues)) == 8
+    said = [turn.user.text for d in training.dialogues for turn in d.turns if turn.user is not None]
+    assert "whenever you like" in said
+    assert any(d.id.endswith(", then unknown words") for d in training.dialogues)
 
 
 def test_finetuning_with_a_new_action_is_refused_by_rasa(project: Path, steps: list) -> None:

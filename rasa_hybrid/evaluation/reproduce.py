@@ -239,13 +239,17 @@ def _is_reinforced(run: str) -> bool:
     return "RL" in run
 
 
+#: What models are compared in.
+_COMPARED = {"success": "success rate", "belief": "joint goal accuracy"}
+
+
 def comparisons(
     results: Sequence[Mapping[str, Any]], experiment: Experiment
 ) -> List[Dict[str, Any]]:
     """Differences between models on the same users, with paired bootstrap intervals over the users of all seeds."""
     found = {(r["stage"], r["seed"]): r for r in results}
     seeds = sorted({r["seed"] for r in results})
-    wanted: List[Tuple[str, str, str]] = [("SL+RL", SUPERVISED, "success")]
+    wanted = [("SL+RL", other, what) for other in (SUPERVISED, POLICY_ONLY) for what in _COMPARED]
     for count in experiment.taught:
         wanted += [
             (f"SL+IL{count}", SUPERVISED, "belief"),
@@ -253,7 +257,6 @@ def comparisons(
             (f"SL+IL{count}+RL", "SL+RL", "success"),
             (f"SL+IL{count}+RL", f"SL+IL{count}", "success"),
         ]
-    wanted.append(("SL+RL", POLICY_ONLY, "success"))
     rows = []
     for first, second, figure in wanted:
         for part in ("train", "teach", "test"):
@@ -270,7 +273,7 @@ def comparisons(
                 {
                     "difference": f"{first} - {second}",
                     "surface": part,
-                    "figure": "success rate" if figure == "success" else "joint goal accuracy",
+                    "figure": _COMPARED[figure],
                     "mean": float(together.mean()),
                     "interval": bootstrap_interval(together),
                     "per_seed": [float(d.mean()) for d in differences],

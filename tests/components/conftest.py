@@ -31,7 +31,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(
         "tables",
         tmp_path_factory,
-        lambda folder: projects.train(write_project(folder), "config.yml"),
+        lambda folder: projects.train(write_project(folder), "config.yml", augmentation=None),
     )
 
 

@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = read_config(project)
     config["importers"] = [{"name": "rasa_hybrid.TaughtDataImporter"}]
     write_config(project, config)
-    projects.train(project, "config.yml")
+    projects.train(project, "config.yml", augmentation=None)
     return project
 
 

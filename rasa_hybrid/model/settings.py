@@ -71,7 +71,7 @@ class Settings:
     #: Most passes over the training dialogues.
     epochs: int = 30
     #: Updates that training makes at least: small projects are passed over more often than `epochs` says.
-    least_steps: int = 800
+    least_steps: int = 500
     #: Epochs without a better validation loss before training stops; 0: never.
     patience: int = 0
     #: Share of the dialogues that is held out to decide when to stop and which epoch is kept; used with `patience`.

@@ -1,6 +1,6 @@
 """HybridPolicy in the place of TEDPolicy, in Rasa projects that were written for TED.
 
-`config_policy.yml` of each project has HybridPolicy in the place of TEDPolicy and nothing else changed.
+`config_policy.yml` of each project has HybridPolicy in the place of TEDPolicy and nothing else changed (concertbot: more updates).
 """
 
 from __future__ import annotations

@@ -237,6 +237,43 @@ def test_conversation_on_another_channel_is_rated_by_what_was_said_in_it(running
     eventually(lambda: store.episode(episode.id).outcome == Outcome(success=False))
 
 
+def test_buttons_slots_actions_and_silence_tell_the_outcome_on_any_channel(
+    archive: Path, actions_url: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'feedback.db'}"
+    channel = {
+        "store": url,
+        "sweep_seconds": 0.2,
+        "intents": {"check": {"rating": "people"}, "bye": {"success": False}},
+        "slots": {"people": "reward"},
+        "success_actions": ["action_reserve"],
+        "reward_wait_time": 3,
+        "default_reward": -1,
+    }
+    conversations = {
+        "stars": (["hello", '/check{"people": 4}'], Outcome(rating=4.0)),
+        "thumb": (["hello", "/bye"], Outcome(success=False)),
+        "slot": (["/details", "7"], Outcome(reward=7.0)),
+        "action": (["thai food on friday", "/affirm"], Outcome(success=True)),
+        "silence": (["hello"], Outcome(reward=-1.0)),
+    }
+    with bot_server(archive, tmp_path, actions_url, channel) as server:
+        for sender, (texts, _) in conversations.items():
+            for text in texts:
+                server.ask("POST", "/webhooks/rest/webhook", {"sender": sender, "message": text})
+        store = EpisodeStore(url)
+
+        def outcomes() -> Dict[str, Any]:
+            return {episode.sender: episode.outcome for episode in store.episodes("new")}
+
+        wanted = {sender: outcome for sender, (_, outcome) in conversations.items()}
+        try:
+            eventually(lambda: outcomes() == wanted, seconds=60)
+        finally:
+            assert outcomes() == wanted
+            store.close()
+
+
 def test_feedback_right_after_a_conversation_on_another_channel_finds_it(running: Running) -> None:
     server, store = running
     server.ask("POST", "/webhooks/rest/webhook", {"sender": "ines", "message": "hello"})

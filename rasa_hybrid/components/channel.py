@@ -34,6 +34,7 @@ from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, Us
 from rasa.shared.core.events import Event
 from rasa.shared.exceptions import InvalidConfigException
 from sanic import Blueprint, response
+from sanic.exceptions import SanicException
 from sanic.request import Request
 from sanic.response import HTTPResponse
 from sqlalchemy.exc import SQLAlchemyError
@@ -69,6 +70,10 @@ _REMEMBERED = 10_000
 _MINUTE = 60.0
 #: Seconds between two conversations that are read, and until one that was not there is looked for again.
 _PACE, _ABSENCE = 0.02, 60.0
+#: Seconds for other requests between two replies of a turn.
+_YIELD = 0.001
+#: Levels of lists and objects within a request.
+_DEEPEST = 20
 #: Feedback of one commit.
 _AT_ONCE = 100
 #: Seconds after which feedback whose conversation is not in the tracker store is given up.
@@ -210,7 +215,7 @@ class FeedbackChannel(InputChannel):
         self._check_identity(client, sender)
         self._check_rate(sender)
         is_party = await self._may_have_token(request, body, client, sender)
-        output = CollectingOutputChannel()
+        output = _Replies()
         message = UserMessage(
             text,
             output,
@@ -224,7 +229,12 @@ class FeedbackChannel(InputChannel):
         except Exception:
             logger.exception("A message could not be handled.")
             raise RefusedError(500, "failed", "The message could not be handled.") from None
-        episode = await self._episode(request, sender, started)
+        try:
+            episode = await self._episode(request, sender, started)
+        except SQLAlchemyError:
+            # The bot has answered; only nobody can rate it as long as the store does not know of it.
+            logger.exception("A conversation could not be made known to the store.")
+            return response.json(output.messages)
         token = self.store.token(sender) if is_party else None
         headers = {EPISODE_HEADER: episode} if episode else {}
         about = {"episode": episode}
@@ -241,7 +251,7 @@ class FeedbackChannel(InputChannel):
             return True
         given = _given_token(request, body)
         if given is not None:
-            return hmac.compare_digest(given.encode(), self.store.token(sender).encode())
+            return _is_same(given, self.store.token(sender))
         return not await self._read(self.store.knows, sender)
 
     async def _episode(
@@ -367,7 +377,8 @@ class FeedbackChannel(InputChannel):
             if value is None:
                 continue
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or not math.isfinite(value):
+            # A whole number may be too large for `isfinite`.
+            if not is_number or (isinstance(value, float) and not math.isfinite(value)):
                 raise RefusedError(400, "malformed", f"{name} has to be a number.")
             if not least <= value <= most:
                 raise RefusedError(
@@ -389,11 +400,7 @@ class FeedbackChannel(InputChannel):
         """
         expected = self.configuration.token
         given = _bearer(request)
-        if (
-            expected is not None
-            and given is not None
-            and hmac.compare_digest(given.encode(), expected.encode())
-        ):
+        if expected is not None and given is not None and _is_same(given, expected):
             return Client(trusted=not self.configuration.require_conversation_token)
         if request.app.config.get("USE_JWT"):
             payload = await _jwt(request)
@@ -422,7 +429,7 @@ class FeedbackChannel(InputChannel):
             raise RefusedError(
                 401, "no_token", f"Send the conversation's token, as `token` or {TOKEN_HEADER}."
             )
-        if not hmac.compare_digest(given.encode(), self.store.token(sender).encode()):
+        if not _is_same(given, self.store.token(sender)):
             raise RefusedError(403, "foreign_token", "The token is not this conversation's.")
 
     def _check_rate(self, sender: str) -> None:
@@ -445,10 +452,16 @@ class FeedbackChannel(InputChannel):
             )
         try:
             body = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise RefusedError(400, "malformed", "The body has to be JSON.") from None
         if not isinstance(body, dict):
             raise RefusedError(400, "malformed", "The body has to be a JSON object.")
+        if _is_deeper(body, _DEEPEST):
+            raise RefusedError(400, "malformed", f"The body may be {_DEEPEST} levels deep.")
+        try:
+            json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # half of a pair of \u escapes, which no database takes
+            raise RefusedError(400, "malformed", "The body has to be Unicode.") from None
         return body
 
     # --- health, metrics ----------------------------------------------------------------------------
@@ -605,12 +618,25 @@ class FeedbackChannel(InputChannel):
                 answered = _refusal(429, "too_much_feedback", str(error))
             except SQLAlchemyError:
                 answered = _refusal(503, "no_store", "The store does not answer.")
+            except SanicException:
+                raise
+            except Exception:
+                logger.exception(f"{name} failed.")
+                answered = _refusal(500, "failed", "The request could not be handled.")
             self._metrics.request(name, answered.status, time.perf_counter() - started)
             return answered
 
         blueprint.add_route(
             answer, path, methods=[method], name=f"{method.lower()}_{uuid.uuid4().hex[:8]}"
         )
+
+
+class _Replies(CollectingOutputChannel):
+    """Collects replies; after each one other requests get their turn, as the rest of a turn blocks the event loop."""
+
+    async def _persist_message(self, message: Dict[str, Any]) -> None:
+        await super()._persist_message(message)
+        await asyncio.sleep(_YIELD)
 
 
 def _reader(agent: Any) -> TrackerReader:
@@ -639,6 +665,19 @@ def _text(body: Mapping[str, Any], key: str, most: int, optional: bool = False) 
 def _given_token(request: Request, body: Mapping[str, Any]) -> Optional[str]:
     given = request.headers.get(TOKEN_HEADER) or body.get("token")
     return given if isinstance(given, str) and given else None
+
+
+def _is_same(given: str, expected: str) -> bool:
+    """Whether two tokens are the same, compared in constant time; headers may hold any bytes."""
+    return hmac.compare_digest(given.encode(errors="surrogatepass"), expected.encode())
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested deeper than so many levels."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels <= 0 or any(_is_deeper(part, levels - 1) for part in inner)
 
 
 def _bearer(request: Request) -> Optional[str]:

@@ -20,11 +20,23 @@ import hashlib
 import hmac
 import json
 import secrets
+import threading
 import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import sqlalchemy as sa
 
@@ -40,8 +52,9 @@ STATES = (OPEN, UNRATED, NEW, CLAIMED, USED, PROMOTED, REJECTED, ROLLED_BACK, LO
 #: States in which the outcome may still change.
 UNDECIDED = (OPEN, UNRATED, NEW)
 
-#: Seconds that a writer waits for another one (SQLite).
-_PATIENCE = 30
+#: Seconds that a writer waits for those of its own process, and then for those of others (SQLite). Together they are
+#: less than the minute after which a server gives a request up.
+_OWN_PATIENCE, _PATIENCE = 15, 30
 _LOCK = 0x68796272  # number of the advisory lock under which PostgreSQL's schema is changed
 _DAY = 86400.0
 
@@ -236,8 +249,12 @@ class EpisodeStore:
     """
 
     def __init__(self, url: str) -> None:
+        #: Writers of this process wait for each other here; SQLite would let them ask again and again.
+        self._writer: Optional[threading.Lock] = None
         try:
             self.engine = _engine(url)
+            if self.engine.dialect.name == "sqlite":
+                self._writer = threading.Lock()
             with self.writing() as connection:
                 _bring_up_to_date(connection)
                 self._secret = _secret(connection)
@@ -546,7 +563,17 @@ class EpisodeStore:
         Returns:
             Whether it was stored; not if the episode is being learnt from, or its sender is to be forgotten.
         """
-        sampled = any(step.decision.sampled for steps in recorded.steps for step in steps)
+        values: Dict[str, Any] = {
+            "ended": recorded.ended,
+            "model": recorded.model,
+            "turns": len(recorded.dialogue.turns),
+            "sampled": any(step.decision.sampled for steps in recorded.steps for step in steps),
+            "dialogue": json.dumps(dialogue_to_json(recorded.dialogue), ensure_ascii=False),
+            "decisions": json.dumps(
+                [[_step_to_json(step) for step in steps] for steps in recorded.steps],
+                ensure_ascii=False,
+            ),
+        }
         with self.writing() as connection:
             if begun <= self._forgotten_until(connection, sender):
                 return False
@@ -556,17 +583,6 @@ class EpisodeStore:
             ).one()
             if row.status not in UNDECIDED:
                 return False
-            values: Dict[str, Any] = {
-                "ended": recorded.ended,
-                "model": recorded.model,
-                "turns": len(recorded.dialogue.turns),
-                "sampled": sampled,
-                "dialogue": json.dumps(dialogue_to_json(recorded.dialogue), ensure_ascii=False),
-                "decisions": json.dumps(
-                    [[_step_to_json(step) for step in steps] for steps in recorded.steps],
-                    ensure_ascii=False,
-                ),
-            }
             told = row.settled is not None
             if outcome is not None and row.source != "feedback":
                 values.update(_columns(outcome), source=source, settled=settled or recorded.ended)
@@ -801,10 +817,22 @@ class EpisodeStore:
     @contextmanager
     def writing(self) -> Iterator[sa.engine.Connection]:
         """A transaction that may write; with SQLite there is one at a time."""
-        with self.engine.connect() as connection:
+        with self._one_writer(), self.engine.connect() as connection:
             connection = connection.execution_options(hybrid_writes=True)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        if self._writer is None:
+            yield
+            return
+        if not self._writer.acquire(timeout=_OWN_PATIENCE):
+            raise sa.exc.TimeoutError("The episode store is busy: other writers do not end.")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     @contextmanager
     def reading(self) -> Iterator[sa.engine.Connection]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import pytest
 from rasa.shared.exceptions import InvalidConfigException
 
 from rasa_hybrid.components.channel_configuration import check_channel
 from rasa_hybrid.feedback.store import EpisodeStore, Outcome
-from tests.components.bot_server import BotServer, bot_server, eventually
+from tests.components.bot_server import Answer, BotServer, bot_server, eventually
 
 Running = Tuple[BotServer, EpisodeStore]
 
@@ -114,6 +116,16 @@ def test_feedback_is_looked_up_and_withdrawn_by_its_giver_only(running: Running)
         ({"sender": "dora", "success": True, "comment": "x" * 2001}, 413, "too_large"),
         ({"sender": "dora", "success": True, "feedback_id": "x" * 129}, 413, "too_large"),
         (b" " * 20_001, 413, "too_large"),
+        (b"[" * 19_999, 400, "malformed"),
+        (b'{"sender": ' + b"[" * 30 + b"]" * 30 + b"}", 400, "malformed"),
+        (b'{"sender": "\xff"}', 400, "malformed"),
+        (b'{"sender": "dora", "token": "\\ud800", "success": true}', 400, "malformed"),
+        (
+            b'{"sender": "dora", "token": "TOKEN", "success": true, "comment": "\\ud800"}',
+            400,
+            "malformed",
+        ),
+        ({"sender": "dora", "reward": 10**400}, 422, "out_of_range"),
         ({"sender": "dora", "success": True, "episode": "none"}, 404, "unknown"),
     ],
 )
@@ -131,6 +143,50 @@ def test_malformed_feedback_is_refused_with_a_reason(
     answer = server.ask("POST", "/webhooks/hybrid/feedback", body)
     assert (answer.status, answer.body["reason"]) == (status, reason)
     assert answer.body["message"]
+
+
+def test_feedback_that_is_sent_again_with_other_contents_or_by_another_user_is_refused(
+    running: Running,
+) -> None:
+    server, _ = running
+    token = server.say("ines", "hello").headers["X-Conversation-Token"]
+    other = server.say("jack", "hello").headers["X-Conversation-Token"]
+    given = [
+        server.rate("ines", token, rating=4, feedback_id="ines 1"),
+        server.rate("ines", token, rating=4, feedback_id="ines 1"),
+        server.rate("ines", token, rating=5, feedback_id="ines 1"),
+        server.rate("jack", other, rating=4, feedback_id="ines 1"),
+    ]
+    assert [answer.status for answer in given] == [201, 200, 409, 409]
+    path, own = "/webhooks/hybrid/feedback/ines%201", {"X-Conversation-Token": token}
+    assert server.ask("GET", path, headers=own).body["rating"] == 4
+    withdrawn = [server.ask("DELETE", path, headers=own) for _ in range(2)]
+    assert [(a.status, a.body["status"]) for a in withdrawn] == [(200, "withdrawn")] * 2
+    strange = server.ask("GET", path, headers={"X-Conversation-Token": "\xe9"})
+    assert (strange.status, strange.body["reason"]) == (403, "foreign_token")
+
+
+def test_while_the_store_is_locked_nothing_is_acknowledged_that_is_not_stored(
+    running: Running,
+) -> None:
+    server, store = running
+    token = server.say("kate", "hello").headers["X-Conversation-Token"]
+    answers: List[Answer] = []
+    rating = threading.Thread(
+        target=lambda: answers.append(server.rate("kate", token, rating=3, feedback_id="kate 1"))
+    )
+    database = sqlite3.connect(store.engine.url.database, isolation_level=None)
+    database.execute("BEGIN EXCLUSIVE")
+    rating.start()
+    # What is known already can be talked about and read.
+    assert server.say("kate", "thai food on friday").status == 200
+    assert server.ask("GET", "/webhooks/hybrid/health").status == 200
+    assert answers == []
+    database.execute("ROLLBACK")
+    database.close()
+    rating.join()
+    assert answers[0].status == 201
+    assert store.receipt("kate 1").outcome == Outcome(rating=3)
 
 
 def test_feedback_of_somebody_else_about_nobody_or_without_proof_is_refused(
@@ -179,6 +235,43 @@ def test_conversation_on_another_channel_is_rated_by_what_was_said_in_it(running
     given = server.rate("hugo", store.token("hugo"), success=False)
     assert given.status == 201
     eventually(lambda: store.episode(episode.id).outcome == Outcome(success=False))
+
+
+def test_buttons_slots_actions_and_silence_tell_the_outcome_on_any_channel(
+    archive: Path, actions_url: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'feedback.db'}"
+    channel = {
+        "store": url,
+        "sweep_seconds": 0.2,
+        "intents": {"check": {"rating": "people"}, "bye": {"success": False}},
+        "slots": {"people": "reward"},
+        "success_actions": ["action_reserve"],
+        "reward_wait_time": 3,
+        "default_reward": -1,
+    }
+    conversations = {
+        "stars": (["hello", '/check{"people": 4}'], Outcome(rating=4.0)),
+        "thumb": (["hello", "/bye"], Outcome(success=False)),
+        "slot": (["/details", "7"], Outcome(reward=7.0)),
+        "action": (["thai food on friday", "/affirm"], Outcome(success=True)),
+        "silence": (["hello"], Outcome(reward=-1.0)),
+    }
+    with bot_server(archive, tmp_path, actions_url, channel) as server:
+        for sender, (texts, _) in conversations.items():
+            for text in texts:
+                server.ask("POST", "/webhooks/rest/webhook", {"sender": sender, "message": text})
+        store = EpisodeStore(url)
+
+        def outcomes() -> Dict[str, Any]:
+            return {episode.sender: episode.outcome for episode in store.episodes("new")}
+
+        wanted = {sender: outcome for sender, (_, outcome) in conversations.items()}
+        try:
+            eventually(lambda: outcomes() == wanted, seconds=60)
+        finally:
+            assert outcomes() == wanted
+            store.close()
 
 
 def test_feedback_right_after_a_conversation_on_another_channel_finds_it(running: Running) -> None:

@@ -23,6 +23,7 @@ from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Optional, Set
 import yaml
 
 PROJECTS = Path(__file__).resolve().parents[1] / "projects"
+NAMES = ("moodbot", "formbot", "concertbot", "retailbot")
 
 #: What a conversation is compared by, turn by turn: see `converse`.
 TurnRecord = Dict[str, Any]
@@ -372,6 +373,25 @@ def understanding(agent: Any, project: Path) -> Understanding:
     return Understanding(
         len(examples), right / len(examples), _micro_f1(spans), _micro_f1(values), mistakes
     )
+
+
+def figures(agent: Any, project: Path) -> Dict[str, Optional[float]]:
+    """`understanding` of an agent in numbers; and, where a project has `tests/out_of_domain.txt`, how much of its
+    own held-out messages and of those a `FallbackClassifier` rejects.
+    """
+    found = understanding(agent, project)
+    numbers: Dict[str, Optional[float]] = {
+        "intent_accuracy": found.intent_accuracy,
+        "span_f1": found.span_f1,
+        "value_f1": found.value_f1,
+    }
+    foreign = project / "tests" / "out_of_domain.txt"
+    if foreign.exists():
+        numbers["fallback_rate"] = fallback_rate(agent, held_out_texts(project))
+        numbers["fallback_rate_out_of_domain"] = fallback_rate(
+            agent, foreign.read_text().splitlines()
+        )
+    return {name: None if value is None else round(value, 4) for name, value in numbers.items()}
 
 
 def fallback_rate(agent: Any, messages: List[str]) -> float:

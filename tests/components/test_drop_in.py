@@ -16,8 +16,6 @@ from tests.components import projects
 
 pytestmark = pytest.mark.slow
 
-PROJECTS = ("moodbot", "formbot", "concertbot", "retailbot")
-
 
 @dataclass(frozen=True)
 class Bot:
@@ -34,7 +32,7 @@ class Bot:
         return {story: mistakes for story, mistakes in outcome.items() if mistakes}
 
 
-@pytest.fixture(scope="module", params=PROJECTS)
+@pytest.fixture(scope="module", params=projects.NAMES)
 def bot(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bot]:
     """The bot of a project."""
     name = request.param

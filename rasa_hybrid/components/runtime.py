@@ -45,7 +45,7 @@ class TurnState:
         query: constraints that the knowledge base was asked for, None if it was not.
         entities: its answer, None if unknown.
         offered: ids that were offered for this query.
-        summary: E_k.
+        summary: E_k, which an offer within the turn does not change, as in training.
     """
 
     reading: Reading
@@ -164,9 +164,10 @@ class Runtime:
             if query is not None
             else ()
         )
-        return TurnState(
-            reading, conversation, belief, query, entities, offered, summary(entities, offered)
-        )
+        answer = reading.dialogue.turns[-1].summary
+        if answer == ResultSummary():  # the first decision of the turn, or nothing was known before
+            answer = summary(entities, offered)
+        return TurnState(reading, conversation, belief, query, entities, offered, answer)
 
     def decide(self, state: TurnState) -> np.ndarray:
         """Probabilities of the model's actions `[actions]`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, List
 
 import pytest
@@ -242,6 +243,20 @@ def test_words_that_only_a_rule_answers_change_no_goal(user: Conversation) -> No
     user.say("thai food on friday")
     for text in ("bye", "check whether you are open"):
         assert user.say(text).parse["hybrid"]["goal"] == {"cuisine": "thai", "date": "friday"}, text
+
+
+def test_an_offer_leaves_the_answer_of_the_knowledge_base_as_it_was_for_its_turn(
+    user: Conversation,
+) -> None:
+    offer = user.say("i want thai food on friday")
+    # As in training: the decision to listen after the offer is taken with the same answer as the offer.
+    assert offer.actions[-1] == "utter_offer" and len(offer.decisions) > 1
+    assert {json.dumps(decision["summary"]) for decision in offer.decisions} == {
+        json.dumps(offer.decisions[0]["summary"])
+    }
+    # What was offered counts from the next turn on.
+    before, after = offer.decisions[0]["summary"], user.say("hm").decisions[0]["summary"]
+    assert after == {"matches": before["matches"], "remaining": before["remaining"] - 1}
 
 
 def test_all_slots_reset_empties_the_goal(user: Conversation) -> None:

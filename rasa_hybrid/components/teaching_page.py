@@ -209,7 +209,9 @@ class TeachingPage:
 
     def _is_teacher(self, request: Request) -> bool:
         kind, _, given = (request.headers.get("Authorization") or "").partition(" ")
-        known = hmac.compare_digest(given.strip().encode(), self._token.encode())
+        known = hmac.compare_digest(
+            given.strip().encode(errors="surrogatepass"), self._token.encode()
+        )
         return kind.lower() == "bearer" and known
 
 

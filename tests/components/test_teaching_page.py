@@ -194,7 +194,13 @@ def test_everything_is_within_reach_on_phones_and_desktops(page, width):
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}]
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": "Bearer \u00e9\u00ff"},
+    ],
 )
 def test_without_the_token_nothing_is_told(served, headers):
     server: BotServer = served.server

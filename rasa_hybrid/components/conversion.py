@@ -57,6 +57,8 @@ from rasa_hybrid.dialogue import (
 
 #: Key of everything that we put into metadata and parse data.
 HYBRID = "hybrid"
+#: Probability that a value needs to be kept there: most distributions are one value, and trackers stay short.
+LEAST_KEPT = 0.001
 #: Key under which the metadata of a message may carry a recogniser's n-best list.
 ASR_HYPOTHESES = "asr_hypotheses"
 #: Sources of a slot's value as they stand in the metadata of `SlotSet`.

@@ -138,6 +138,7 @@ def listed_values(
     )
     examples = training_data.entity_examples if training_data else []
     meant = {form.lower(): value for form, value in synonyms.items()}
+    least = knowledge_base.knowledge_base.at_least if knowledge_base is not None else {}
     listed = {}
     for slot in goal_slots:
         slot_facts = facts.slots[slot]
@@ -159,7 +160,10 @@ def listed_values(
         for form, value in sorted(synonyms.items()):
             if value in values and form != value:
                 values[value] = (*values[value], form)
-        listed[slot] = SlotValues(values, kinds.get(slot_facts.kind, "list"))
+        kind = kinds.get(slot_facts.kind, "list")
+        if kind == "open" and slot in least:  # what is compared as a number is one
+            kind = "number"
+        listed[slot] = SlotValues(values, kind)
     return listed
 
 

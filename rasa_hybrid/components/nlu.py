@@ -33,7 +33,7 @@ from rasa.shared.nlu.constants import (
 )
 from rasa.shared.nlu.training_data.message import Message
 
-from rasa_hybrid.components.conversion import HYBRID
+from rasa_hybrid.components.conversion import HYBRID, LEAST_KEPT
 from rasa_hybrid.components.runtime import Runtime
 from rasa_hybrid.dialogue import tokenize
 from rasa_hybrid.model.acting import Understanding
@@ -158,7 +158,7 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
         )
         belief = self._runtime.hear(tracker, user)
         return {
-            "belief": belief.top(self._runtime.configuration.top_k),
+            "belief": belief.top(self._runtime.configuration.top_k, LEAST_KEPT),
             "goal": belief.goal(),
             "model_id": self._runtime.name,
         }

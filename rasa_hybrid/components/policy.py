@@ -47,6 +47,7 @@ from rasa_hybrid.components.configuration import (
 from rasa_hybrid.components.conversion import (
     HYBRID,
     KNOWLEDGE_BASE,
+    LEAST_KEPT,
     MODEL,
     TEACHER,
     TrackerReader,
@@ -523,7 +524,7 @@ class HybridPolicy(Policy):
         assert self.runtime is not None
         metadata: Dict[str, Any] = {
             "model_id": self.runtime.name,
-            "belief": state.belief.top(self.configuration.top_k),
+            "belief": state.belief.top(self.configuration.top_k, LEAST_KEPT),
         }
         if state.query is not None:
             metadata["query"] = dict(state.query)

@@ -5,7 +5,8 @@ NLU data, and the policy's argument `training_data` would have no provider: the 
 another policy wins, Rasa forgets what ours knows of the turn: the ensemble then keeps it with the action. Where no policy
 learns from augmented stories, none are made. With every answer of a custom action Rasa checks that its own schema is one,
 which blocks the server for longer than the rest of a message takes: answers are compared with a schema that was checked
-once. On another version of Rasa all of this is as in stock Rasa.
+once. For every event of a tracker that is loaded Rasa goes through all classes of events to find the one of its name, a
+sixth of a message's time: what was found is remembered. On another version of Rasa all of this is as in stock Rasa.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.graph_components.providers.training_tracker_provider import TrainingTrackerProvider
 from rasa.shared.core.domain import Domain
+from rasa.shared.core.events import Event
 from rasa.shared.core.trackers import DialogueStateTracker
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,9 @@ def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) ->
     validate = _original(RemoteAction, "_validate_action_result", ["self", "result"])
     if validate is not None:
         _replace(RemoteAction, validate, _with_one_schema(validate))
+    resolve = _original(Event, "resolve_by_type", ["type_name", "default"])
+    if resolve is not None:
+        _replace(Event, resolve, _remembering(resolve), staticmethod)
     expected = ["config", "model_storage", "resource", "execution_context"]
     create = _original(TrainingTrackerProvider, "create", expected)
     if create is not None:
@@ -79,9 +84,11 @@ def _original(owner: type, name: str, parameters: Sequence[str]) -> Optional[Cal
     return method
 
 
-def _replace(owner: type, original: Callable, wrapper: Callable) -> None:
+def _replace(
+    owner: type, original: Callable, wrapper: Callable, kind: Callable = lambda method: method
+) -> None:
     setattr(wrapper, _MARK, True)
-    setattr(owner, original.__name__, wrapper)
+    setattr(owner, original.__name__, kind(wrapper))
 
 
 def _needs_without_missing_nlu_data(original: Callable, policy: Type[GraphComponent]) -> Callable:
@@ -236,3 +243,20 @@ def _with_one_schema(original: Callable) -> Callable:
         )  # whose error says what is wrong
 
     return validate_action_result
+
+
+def _remembering(original: Callable) -> Callable:
+    found: Dict[str, Type[Event]] = {}
+
+    @functools.wraps(original)
+    def resolve_by_type(
+        type_name: str, default: Optional[Type[Event]] = None
+    ) -> Optional[Type[Event]]:
+        event = found.get(type_name)
+        if event is None:
+            event = original(type_name, default)
+            if event is not None and event.type_name == type_name:  # it is not the default
+                found[type_name] = event
+        return event
+
+    return resolve_by_type

@@ -36,10 +36,14 @@ class Belief:
         best = {slot: self.best(slot) for slot in self.distributions}
         return {slot: value for slot, value in best.items() if value != NONE}
 
-    def top(self, k: int) -> Dict[str, List[Tuple[str, float]]]:
-        """The k most probable values of each slot as JSON-able lists."""
+    def top(self, k: int, least: float = 0.0) -> Dict[str, List[Tuple[str, float]]]:
+        """The k most probable values of each slot as JSON-able lists, without those below `least` but for the best."""
         return {
-            slot: [(value, float(probability)) for value, probability in values[:k]]
+            slot: [
+                (value, round(float(probability), 6))
+                for i, (value, probability) in enumerate(values[:k])
+                if i == 0 or probability >= least
+            ]
             for slot, values in self.distributions.items()
         }
 

@@ -50,6 +50,8 @@ class KnowledgeBase(ABC):
 
     #: Constraint to the numeric column that has to be at least its value, e.g. `{"num_tickets": "seats"}`.
     at_least: Mapping[str, str] = {}
+    #: Whether every entity of `query` holds text alone and an `id`, so that nobody has to look.
+    clean: bool = False
 
     @property
     @abstractmethod
@@ -64,7 +66,7 @@ class KnowledgeBase(ABC):
             constraints: values by column or by `at_least` name; `DONTCARE` and `NONE` constrain nothing.
 
         Returns:
-            Entities as column to text; empty cells are left out; `id` is stable from query to query.
+            Entities as column to text, not to be changed; empty cells are left out; `id` is stable from query to query.
 
         Raises:
             KnowledgeBaseError: if there is no such column, or an `at_least` value is not a number.

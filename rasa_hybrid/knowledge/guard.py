@@ -247,7 +247,8 @@ class GuardedKnowledgeBase:
         def ask() -> QueryResult:
             names = self.knowledge_base.constraint_names
             query = {slot: value for slot, value in constraints.items() if slot in names}
-            entities = tuple(self._entity(entity) for entity in self.knowledge_base.query(query))
+            found = self.knowledge_base.query(query)
+            entities = tuple(found if self.knowledge_base.clean else map(self._entity, found))
             # Kept here rather than below: an answer that comes too late for this turn is there for the next one.
             return self._answers.put(key, QueryResult(query, entities))
 

@@ -42,6 +42,8 @@ class InMemoryKnowledgeBase(KnowledgeBase):
         KnowledgeBaseError: if there is no row, an `at_least` cell is not a number, or two rows have the same id.
     """
 
+    clean = True
+
     def __init__(
         self,
         rows: Sequence[Mapping[str, Any]],
@@ -168,7 +170,7 @@ class _Index:
                     self._numbers[column],
                 )
                 found = [position for position in found if cells[position] >= least]
-        return [dict(self._entities[position]) for position in found]
+        return [self._entities[position] for position in found]
 
     def values(self, column: str) -> List[str]:
         check_names({column: ""}, frozenset(self.columns), "The knowledge base")

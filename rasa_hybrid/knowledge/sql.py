@@ -64,6 +64,8 @@ class SqlKnowledgeBase(KnowledgeBase):
         KnowledgeBaseError: if the URL can't be used or its SQLite file does not exist.
     """
 
+    clean = True
+
     def __init__(
         self,
         url: str,
@@ -128,7 +130,7 @@ class SqlKnowledgeBase(KnowledgeBase):
                 statement = statement.where(self._equals(table.c[name], value))
         if self._limit is not None:
             statement = statement.limit(self._limit)
-        return [self._entity(row).copy() for row in map(tuple, self._rows(statement))]
+        return [self._entity(row) for row in map(tuple, self._rows(statement))]
 
     def values(self, column: str) -> List[str]:
         table = self._table()

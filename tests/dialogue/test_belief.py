@@ -50,6 +50,17 @@ def test_the_top_values_can_be_written_as_json():
     }
 
 
+def test_improbable_values_can_be_left_out_of_the_top_but_never_the_best():
+    assert BELIEF.top(3, least=0.35) == {
+        "date": [("friday", 0.6)],
+        "time": [(DONTCARE, 0.7)],
+        "movie": [(NONE, 1.0)],
+    }
+    assert Belief({"date": (("friday", 0.3), (NONE, 0.2))}).top(2, least=0.5) == {
+        "date": [("friday", 0.3)]
+    }
+
+
 def test_n_best_goals_come_in_the_order_of_their_probability():
     # 0.6 * 0.7, 0.3 * 0.7, 0.6 * 0.3, 0.3 * 0.3
     goals = BELIEF.n_best(4)

@@ -79,11 +79,6 @@ def test_values_are_distinct_and_sorted(screenings):
     assert screenings.values("seats") == ["0", "4", "40"]
 
 
-def test_a_caller_that_changes_an_entity_changes_nobody_elses(screenings):
-    screenings.query({})[0]["movie"] = "changed"
-    assert screenings.query({})[0]["movie"] == "Harbour Lights"
-
-
 def test_without_an_id_the_identifier_survives_that_seats_are_taken():
     def identifiers(seats):
         rows = [

@@ -45,6 +45,11 @@ class ImitationSettings:
     learning_rate: float = 0.001
     #: Decay per step of the running average of the weights that the agent acts with; 0: the last weights themselves.
     weight_averaging: float = 0.98
+    #: Share of words that the model does not see in an update, so that it does not learn the taught wordings by heart.
+    word_dropout: float = 0.3
+    #: Share of what was learnt in the model that results, which lies between the one to begin with and the trained one
+    #: (Wortsman et al., 2022): the rest keeps it good at wordings that nobody taught. 1: the trained one.
+    interpolation: float = 0.75
     #: The teacher corrects the tracked goal alone, as in the paper; the actions of taught dialogues are not learnt.
     goal_only: bool = False
     #: Share of the first dialogues that the teacher leads instead of the agent (DAgger's beta), and how much of it
@@ -83,6 +88,8 @@ _RANGES = {
     "latest_share": (0, 1),
     "learning_rate": (1e-9, 10),
     "weight_averaging": (0, 0.99999),
+    "word_dropout": (0, 0.99),
+    "interpolation": (0, 1),
     "beta": (0, 1),
     "beta_decay": (0, 1),
     "retrain_epochs": (0, 100_000),
@@ -160,6 +167,7 @@ class Imitator:
             encoder.settings,
             learning_rate=float(settings.learning_rate),
             weight_averaging=float(settings.weight_averaging),
+            word_dropout=float(settings.word_dropout),
         )
         self.encoder = Encoder(learning, encoder.vocabulary, encoder.ontology)
         self.settings = settings
@@ -171,9 +179,14 @@ class Imitator:
         self._trainer = SupervisedTrainer(self.encoder, self._start)
 
     def weights(self) -> Dict[str, np.ndarray]:
-        """The parameters as arrays, those of the words as far as there are words."""
-        weights = self._trainer.weights()
-        return {**weights, "words": weights["words"][: len(self.encoder.vocabulary.words)]}
+        """The parameters of what results, as arrays, those of the words as far as there are words."""
+        learnt = self._trainer.weights()
+        if not self.settings.retrain_epochs:
+            share = np.float32(self.settings.interpolation)
+            learnt = {
+                name: start + share * (learnt[name] - start) for name, start in self._start.items()
+            }
+        return {**learnt, "words": learnt["words"][: len(self.encoder.vocabulary.words)]}
 
     def add(self, dialogues: Sequence[Dialogue]) -> None:
         """Aggregation: D <- D u D_pi."""

@@ -187,6 +187,23 @@ def test_the_teacher_leads_as_many_dialogues_as_beta_says(model, restaurants, co
     assert led[:2] == [True, True] and not all(led)
 
 
+@pytest.mark.parametrize("model", ["default"], indirect=True)
+def test_what_results_lies_between_the_model_to_begin_with_and_the_trained_one(
+    restaurants, model, corpus
+):
+    learnt = {}
+    for share in (0.0, 0.25, 1.0):
+        practice = teaching(model, restaurants, corpus, interpolation=share)
+        practice.batch(0, 2)
+        learnt[share] = practice.model().weights
+    for name, trained in learnt[1.0].items():
+        start = learnt[0.0][name]
+        known = _grown(model, name, start)
+        np.testing.assert_array_equal(start[: len(known)] if start.ndim else start, known)
+        np.testing.assert_allclose(learnt[0.25][name], 0.75 * start + 0.25 * trained, atol=1e-6)
+    assert not np.array_equal(learnt[1.0]["policy/kernel"], learnt[0.0]["policy/kernel"])
+
+
 def test_training_anew_on_the_aggregate_is_another_way_to_update(restaurants, model, corpus):
     practice = teaching(model, restaurants, corpus, retrain_epochs=1)
     assert practice.batch(0, 2)["loss"] > 0

@@ -85,10 +85,18 @@ class RasaServerAgent:
         answers = self._pool.map(lambda item: self._respond(*item), utterances.items())
         return dict(zip(utterances, answers))
 
+    def say(self, i: int, text: str, channel: str = "rest") -> List[Dict[str, Any]]:
+        """Sends a message of conversation `i` to a channel and gives the replies.
+
+        Raises:
+            ServerError: if the server doesn't answer.
+        """
+        message = {"sender": self._conversations[i].id, "message": text}
+        return self._call("POST", f"/webhooks/{channel}/webhook", json=message)
+
     def _respond(self, i: int, utterance: Utterance) -> AgentTurn:
         conversation = self._conversations[i]
-        message = {"sender": conversation.id, "message": utterance.text}
-        self._call("POST", "/webhooks/rest/webhook", json=message)
+        self.say(i, utterance.text)
         tracker = self._call(
             "GET",
             f"/conversations/{conversation.id}/tracker",

@@ -336,15 +336,15 @@ class ActingModel:
             marks[1, u, :length] = marks[0, u, :length][::-1]
         word_gates = self._word_gates(list(words))
         lengths = np.array([len(utterance.words) for utterance in utterances])
+        inputs = np.stack([word_gates[way][tokens[way].T] for way in (0, 1)], axis=1)
+        if settings.candidates:
+            inputs += marks.transpose(2, 0, 1, 3) @ self._marks
         recurrent = self._readers[1]
         h = c = np.zeros((2, count, units), np.float32)
         for t in range(longest):
             going_on = int((lengths > t).sum())
             h, c = h[:, :going_on], c[:, :going_on]
-            gates = np.stack([word_gates[way][tokens[way, :going_on, t]] for way in (0, 1)])
-            if settings.candidates:
-                gates += marks[:, :going_on, t] @ self._marks
-            h, c = _lstm_step(gates, recurrent, h, c)
+            h, c = _lstm_step(inputs[t, :, :going_on], recurrent, h, c)
             states[:going_on, 1 + t, :units] = h[0]
             states[np.arange(going_on), lengths[:going_on] - t, units:] = h[1]
         vectors[:, :units] = states[np.arange(count), lengths, :units]

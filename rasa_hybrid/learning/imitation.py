@@ -47,6 +47,9 @@ class ImitationSettings:
     weight_averaging: float = 0.98
     #: Share of words that the model does not see in an update, so that it does not learn the taught wordings by heart.
     word_dropout: float = 0.3
+    #: Share of the distinct words of an update that it knows by their letters alone: as it will know the words of others
+    #: who say things in their own way.
+    identity_dropout: float = 0.3
     #: Share of what was learnt in the model that results, which lies between the one to begin with and the trained one
     #: (Wortsman et al., 2022): the rest keeps it good at wordings that nobody taught. 1: the trained one.
     interpolation: float = 0.75
@@ -89,6 +92,7 @@ _RANGES = {
     "learning_rate": (1e-9, 10),
     "weight_averaging": (0, 0.99999),
     "word_dropout": (0, 0.99),
+    "identity_dropout": (0, 0.99),
     "interpolation": (0, 1),
     "beta": (0, 1),
     "beta_decay": (0, 1),
@@ -168,6 +172,7 @@ class Imitator:
             learning_rate=float(settings.learning_rate),
             weight_averaging=float(settings.weight_averaging),
             word_dropout=float(settings.word_dropout),
+            identity_dropout=float(settings.identity_dropout),
         )
         self.encoder = Encoder(learning, encoder.vocabulary, encoder.ontology)
         self.settings = settings

@@ -102,7 +102,7 @@ class JointModel(tf.Module):
     ) -> Tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Token states `[U, L, 2h]`, `U_k` `[U, 2h]`, and what each slot reads of an utterance `[U, M, 2h]`."""
         p, settings = self.parameters, self.settings
-        vectors = self._word_vectors(batch["words"], batch["subwords"])
+        vectors = self._word_vectors(drop.identities(batch["words"]), batch["subwords"])
         lengths = batch["lengths"]
         mask = tf.sequence_mask(lengths, tf.shape(batch["tokens"])[1], tf.float32)
         tokens = drop.words(batch["tokens"], batch["token_slots"], batch["tags"])
@@ -382,6 +382,14 @@ class _Dropout:
         if self._seed is None or not self._settings.dropout:
             return x
         return tf.nn.experimental.stateless_dropout(x, self._settings.dropout, self._next())
+
+    def identities(self, words: tf.Tensor) -> tf.Tensor:
+        """Makes some distinct words unknown: what is left of them is their character n-grams, as of words never seen."""
+        if self._seed is None or not self._settings.identity_dropout:
+            return words
+        dropped = tf.random.stateless_uniform(tf.shape(words), self._next())
+        hidden = tf.logical_and(dropped < self._settings.identity_dropout, words > 0)
+        return tf.where(hidden, UNKNOWN, words)
 
     def words(self, tokens: tf.Tensor, token_slots: tf.Tensor, tags: tf.Tensor) -> tf.Tensor:
         """Replaces words by the unknown word (row 1), more of them where a candidate value or an entity stands."""

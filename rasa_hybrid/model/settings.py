@@ -52,6 +52,9 @@ class Settings:
     dropout: float = 0.5
     #: Share of words replaced by the unknown word in training.
     word_dropout: float = 0.05
+    #: Share of the distinct words of a batch that are known by their character n-grams alone in training, as words are
+    #: that were never seen.
+    identity_dropout: float = 0.0
     #: The same for words inside of a candidate value, so that values never seen work.
     value_dropout: float = 0.3
     #: Share of utterances in training in which the listed values of a slot are not marked as such, so that the tagger
@@ -145,6 +148,7 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "n_best_hypotheses": (1, 100),
     "dropout": (0, 0.99),
     "word_dropout": (0, 0.99),
+    "identity_dropout": (0, 0.99),
     "value_dropout": (0, 0.99),
     "mark_dropout": (0, 0.99),
     "modality_dropout": (0, 0.5),

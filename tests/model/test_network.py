@@ -440,6 +440,26 @@ def test_word_dropout_hides_words_and_value_dropout_the_words_of_values():
     assert not np.allclose(states(value, value_dropout=0.99), states(value))
 
 
+def test_without_their_identity_words_are_known_by_their_letters_as_unknown_words_are():
+    rates = {"dropout": 0.0, "word_dropout": 0.0, "value_dropout": 0.0, "identity_dropout": 0.99}
+    encoder = wild_encoder(**rates)
+    weights = random_weights(encoder)
+    unknown = {**weights, "words": weights["words"].copy()}
+    unknown["words"][2:] = weights["words"][1]
+
+    def states(text: str, weights: Dict[str, np.ndarray], seed: object = None) -> np.ndarray:
+        sizes = sizes_of(encoder.vocabulary, encoder.ontology)
+        network = JointModel(encoder.settings, sizes, weights)
+        dialogue = Dialogue("1", (Turn(Utterance(text)),))
+        batch = as_tensors(collate(encoder, [encoder.dialogue(dialogue)]))
+        return network(batch, seed).state.numpy()
+
+    hidden = states("i want to see", weights, tf.constant([3, 4]))
+    assert np.allclose(hidden, states("i want to see", unknown))
+    assert not np.allclose(hidden, states("i want to see", weights))
+    assert not np.allclose(hidden, states("you like to go", unknown))
+
+
 def test_an_action_taken_earlier_in_the_turn_changes_the_next_decision():
     encoder = wild_encoder()
     weights = random_weights(encoder)

@@ -49,15 +49,12 @@ from rasa_hybrid.components.conversion import TrackerReader, domain_facts
 from rasa_hybrid.components.embedded_learner import EmbeddedLearner
 from rasa_hybrid.components.episodes import assemble
 from rasa_hybrid.feedback.metrics import Metrics
+from rasa_hybrid.feedback.records import Given, Outcome, Receipt, episode_id
 from rasa_hybrid.feedback.store import (
     EpisodeStore,
     FeedbackConflictError,
-    Given,
-    Outcome,
-    Receipt,
     TooMuchFeedbackError,
     UnknownConversationError,
-    episode_id,
 )
 
 logger = logging.getLogger(__name__)

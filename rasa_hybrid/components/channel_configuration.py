@@ -9,7 +9,7 @@ from rasa.shared.exceptions import InvalidConfigException
 
 from rasa_hybrid.components.activity import Exploration
 from rasa_hybrid.components.episodes import Signals
-from rasa_hybrid.feedback.store import Outcome
+from rasa_hybrid.feedback.records import Outcome
 
 DEFAULTS: Dict[str, Any] = {
     # Where episodes and feedback are kept: a SQLAlchemy URL of SQLite or PostgreSQL.

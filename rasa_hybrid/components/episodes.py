@@ -24,7 +24,8 @@ from rasa.shared.core.trackers import DialogueStateTracker
 
 from rasa_hybrid.components.conversion import HYBRID, TEACHER, TrackerReader
 from rasa_hybrid.dialogue import LISTEN, Decision
-from rasa_hybrid.feedback.store import EpisodeStore, Outcome, Recorded, Step, episode_id
+from rasa_hybrid.feedback.records import Outcome, Recorded, Step, episode_id
+from rasa_hybrid.feedback.store import EpisodeStore
 
 _OUTCOMES = ("success", "reward", "rating")
 

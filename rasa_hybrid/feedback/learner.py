@@ -24,9 +24,10 @@ from rasa_hybrid.dialogue.episode import Episode
 from rasa_hybrid.feedback import archive
 from rasa_hybrid.feedback.gate import Gate, Verdict
 from rasa_hybrid.feedback.ledger import BASE, Ledger, LostClaimError, Model
+from rasa_hybrid.feedback.records import StoredEpisode
 from rasa_hybrid.feedback.rewards import Rewards, succeeded, to_episode, tracked_goals
 from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
-from rasa_hybrid.feedback.store import EpisodeStore, StoredEpisode, StoreError
+from rasa_hybrid.feedback.store import EpisodeStore, StoreError
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.checkpoint import load_archive
 from rasa_hybrid.model.encoding import Encoder

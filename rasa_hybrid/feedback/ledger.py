@@ -21,20 +21,17 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import sqlalchemy as sa
 
-from rasa_hybrid.feedback.schema import episodes, heads, models
-from rasa_hybrid.feedback.store import (
+from rasa_hybrid.feedback.records import (
     CLAIMED,
     NEW,
     PROMOTED,
     REJECTED,
     ROLLED_BACK,
     USED,
-    EpisodeStore,
     StoredEpisode,
-    StoreError,
-    _episode,
-    _insert_missing,
 )
+from rasa_hybrid.feedback.schema import episodes, heads, models
+from rasa_hybrid.feedback.store import EpisodeStore, StoreError, _insert_missing
 
 BASE, BUILDING, FINISHED, ABANDONED = "base", "building", "finished", "abandoned"
 #: Candidates that nobody has decided on.
@@ -195,7 +192,7 @@ class Ledger:
                     .values(status=CLAIMED, candidate=id)
                 )
             candidate = _model(connection, id)
-            return candidate, [_episode(row) for row in chosen]
+            return candidate, [StoredEpisode.from_row(row) for row in chosen]
 
     def renew(self, candidate: str) -> None:
         """Holds on to a claim for another lease.

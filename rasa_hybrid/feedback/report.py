@@ -12,9 +12,10 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 import numpy as np
 
 from rasa_hybrid.evaluation.intervals import bootstrap_interval, wilson_interval
+from rasa_hybrid.feedback.records import StoredEpisode
 from rasa_hybrid.feedback.rewards import Rewards, succeeded, to_episode
 from rasa_hybrid.feedback.scoring import agreement, importance_weight, off_policy_estimate
-from rasa_hybrid.feedback.store import EpisodeStore, StoredEpisode
+from rasa_hybrid.feedback.store import EpisodeStore
 from rasa_hybrid.model.acting import ActingModel
 
 _UNKNOWN = "without our model"

@@ -7,7 +7,7 @@ from typing import Dict, List, Optional
 
 from rasa_hybrid.dialogue import NONE
 from rasa_hybrid.dialogue.episode import Episode
-from rasa_hybrid.feedback.store import Outcome, StoredEpisode
+from rasa_hybrid.feedback.records import Outcome, StoredEpisode
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import threading
 import time
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import (
     Any,
     Dict,
@@ -40,17 +40,25 @@ from typing import (
 
 import sqlalchemy as sa
 
-from rasa_hybrid.corpora.jsonl import dialogue_from_json, dialogue_to_json
-from rasa_hybrid.dialogue import Decision, Dialogue
 from rasa_hybrid.feedback import schema
+from rasa_hybrid.feedback.records import (
+    LOST,
+    NEW,
+    OPEN,
+    PROMOTED,
+    REJECTED,
+    ROLLED_BACK,
+    STATES,
+    UNDECIDED,
+    UNRATED,
+    Given,
+    Outcome,
+    Receipt,
+    Recorded,
+    StoredEpisode,
+    episode_id,
+)
 from rasa_hybrid.feedback.schema import episodes, events, facts, feedback, forgotten, judgements
-
-OPEN, NEW, UNRATED, CLAIMED, USED = "open", "new", "unrated", "claimed", "used"
-PROMOTED, REJECTED, ROLLED_BACK, LOST = "promoted", "rejected", "rolled_back", "lost"
-#: All states of an episode.
-STATES = (OPEN, UNRATED, NEW, CLAIMED, USED, PROMOTED, REJECTED, ROLLED_BACK, LOST)
-#: States in which the outcome may still change.
-UNDECIDED = (OPEN, UNRATED, NEW)
 
 #: Seconds that a writer waits for those of its own process, and then for those of others (SQLite). Together they are
 #: less than the minute after which a server gives a request up.
@@ -73,124 +81,6 @@ class FeedbackConflictError(ValueError):
 
 class TooMuchFeedbackError(ValueError):
     """A sender has given more feedback than is allowed."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What is known of how a conversation went; at least one of the three is given.
-
-    Args:
-        success: whether the user's goal was reached.
-        reward: reward points.
-        rating: 1 (bad) to 5 (good).
-    """
-
-    success: Optional[bool] = None
-    reward: Optional[float] = None
-    rating: Optional[float] = None
-
-    def __post_init__(self) -> None:
-        if self.success is None and self.reward is None and self.rating is None:
-            raise ValueError("an outcome needs success, reward or rating")
-
-    def to_dict(self) -> Dict[str, Any]:
-        """What was given."""
-        values = {"success": self.success, "reward": self.reward, "rating": self.rating}
-        return {name: value for name, value in values.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """A stored feedback.
-
-    Args:
-        status: accepted, superseded (by later feedback about the same episode), withdrawn, used.
-        duplicate: whether it had been stored before.
-    """
-
-    id: str
-    episode: str
-    sender: str
-    outcome: Outcome
-    comment: Optional[str]
-    received: float
-    status: str
-    duplicate: bool = False
-
-
-@dataclass(frozen=True)
-class Given:
-    """Feedback on its way into the store; see `EpisodeStore.give`."""
-
-    sender: str
-    outcome: Outcome
-    comment: Optional[str] = None
-    id: Optional[str] = None
-    episode: Optional[str] = None
-    source: str = "feedback"
-    most_a_day: Optional[int] = None
-    now: Optional[float] = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """A decision as it is stored: what `Decision` says, who took it, and what our model thought.
-
-    Args:
-        decision: action, propensity, whether it was sampled.
-        policy: who decided: `hybrid`, or the name of another policy.
-        greedy: what our model would have done; None if it was not asked.
-        belief: value and probability of the best values by slot, best first.
-    """
-
-    decision: Decision
-    policy: Optional[str] = None
-    greedy: Optional[str] = None
-    belief: Mapping[str, Sequence[Tuple[str, float]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A conversation as the model saw it.
-
-    Args:
-        dialogue: without labels.
-        steps: for each turn its decisions in order.
-        model: id of the model that acted last, None if none of ours did.
-        ended: Unix time of the last event.
-    """
-
-    dialogue: Dialogue
-    steps: Tuple[Tuple[Step, ...], ...]
-    model: Optional[str]
-    ended: float
-
-
-@dataclass(frozen=True)
-class StoredEpisode:
-    """An episode of the store; `recorded` is None until it is assembled."""
-
-    id: str
-    sender: str
-    status: str
-    begun: float
-    ended: Optional[float]
-    settled: Optional[float]
-    outcome: Optional[Outcome]
-    source: Optional[str]
-    recorded: Optional[Recorded]
-    candidate: Optional[str]
-    redacted: bool = False
-
-
-def episode_id(sender: str, begun: float) -> str:
-    """The id of a conversation's session: whoever reads the same events finds the same id.
-
-    Args:
-        sender: of the conversation.
-        begun: timestamp of the session's first event.
-    """
-    return hashlib.sha256(f"{sender}\n{begun!r}".encode()).hexdigest()[:32]
 
 
 # The statements of the path that users wait for, built once.
@@ -289,12 +179,6 @@ class EpisodeStore:
         with self.reading() as connection:
             return connection.execute(query).first() is not None
 
-    def is_known(self, id: str) -> bool:
-        """Whether there is an episode with this id."""
-        with self.reading() as connection:
-            query = sa.select(episodes.c.id).where(episodes.c.id == id)
-            return connection.execute(query).first() is not None
-
     def episode(self, id: str) -> StoredEpisode:
         """An episode by its id.
 
@@ -305,7 +189,7 @@ class EpisodeStore:
             row = connection.execute(sa.select(episodes).where(episodes.c.id == id)).first()
         if row is None:
             raise UnknownConversationError(f"there is no episode {id!r}")
-        return _episode(row)
+        return StoredEpisode.from_row(row)
 
     def episodes(self, *states: str, newest: Optional[int] = None) -> Iterator[StoredEpisode]:
         """Episodes of the given states (all without any), in the order in which they were settled.
@@ -323,7 +207,7 @@ class EpisodeStore:
         with self.reading() as connection:
             rows = connection.execute(query).all()
         for row in reversed(rows) if newest is not None else rows:
-            yield _episode(row)
+            yield StoredEpisode.from_row(row)
 
     def counts(self) -> Dict[str, int]:
         """Number of episodes in each state."""
@@ -415,7 +299,7 @@ class EpisodeStore:
             raise FeedbackConflictError(
                 f"the episode {row.id!r} is {row.status}: it has been learnt from already"
             )
-        said = _columns(outcome)
+        said = outcome.to_row()
         inserted = connection.execute(
             _INSERT,
             {
@@ -453,7 +337,7 @@ class EpisodeStore:
             row = connection.execute(query).first()
         if row is None:
             raise UnknownConversationError(f"there is no feedback {id!r}")
-        receipt = _receipt(row)
+        receipt = Receipt.from_row(row)
         if receipt.status == "accepted" and row.episode_status not in UNDECIDED:
             return replace(receipt, status="used")
         return receipt
@@ -474,7 +358,7 @@ class EpisodeStore:
             if row is None or episode is None:
                 raise UnknownConversationError(f"there is no feedback {id!r}")
             if row.status == "withdrawn":
-                return _receipt(row)
+                return Receipt.from_row(row)
             if row.status == "accepted":
                 if episode.status not in UNDECIDED:
                     raise FeedbackConflictError(
@@ -489,7 +373,7 @@ class EpisodeStore:
             connection.execute(
                 sa.update(feedback).where(feedback.c.id == id).values(status="withdrawn")
             )
-        return replace(_receipt(row), status="withdrawn")
+        return replace(Receipt.from_row(row), status="withdrawn")
 
     def _again(
         self,
@@ -500,7 +384,7 @@ class EpisodeStore:
         episode: Optional[str],
     ) -> Receipt:
         """The answer to a feedback id that is known."""
-        known = _receipt(row)
+        known = Receipt.from_row(row)
         is_same = (
             known.sender == sender
             and known.outcome == outcome
@@ -563,17 +447,7 @@ class EpisodeStore:
         Returns:
             Whether it was stored; not if the episode is being learnt from, or its sender is to be forgotten.
         """
-        values: Dict[str, Any] = {
-            "ended": recorded.ended,
-            "model": recorded.model,
-            "turns": len(recorded.dialogue.turns),
-            "sampled": any(step.decision.sampled for steps in recorded.steps for step in steps),
-            "dialogue": json.dumps(dialogue_to_json(recorded.dialogue), ensure_ascii=False),
-            "decisions": json.dumps(
-                [[_step_to_json(step) for step in steps] for steps in recorded.steps],
-                ensure_ascii=False,
-            ),
-        }
+        values = recorded.to_row()
         with self.writing() as connection:
             if begun <= self._forgotten_until(connection, sender):
                 return False
@@ -585,7 +459,7 @@ class EpisodeStore:
                 return False
             told = row.settled is not None
             if outcome is not None and row.source != "feedback":
-                values.update(_columns(outcome), source=source, settled=settled or recorded.ended)
+                values.update(outcome.to_row(), source=source, settled=settled or recorded.ended)
                 told = True
             values["status"] = NEW if told else row.status
             connection.execute(sa.update(episodes).where(episodes.c.id == id).values(**values))
@@ -607,7 +481,7 @@ class EpisodeStore:
         values: Dict[str, Any] = {"status": UNRATED}
         if default is not None:
             now = time.time() if now is None else now
-            values = {"status": NEW, "source": "silence", "settled": now, **_columns(default)}
+            values = {"status": NEW, "source": "silence", "settled": now, **default.to_row()}
         with self.writing() as connection:
             return connection.execute(
                 sa.update(episodes)
@@ -911,73 +785,6 @@ def _inserted(connection: sa.engine.Connection, table: sa.Table, **values: Any) 
 
 
 _insert_missing = _inserted
-
-
-def _columns(outcome: Outcome) -> Dict[str, Any]:
-    return {"success": outcome.success, "reward": outcome.reward, "rating": outcome.rating}
-
-
-def _outcome(row: Any) -> Optional[Outcome]:
-    if row.success is None and row.reward is None and row.rating is None:
-        return None
-    return Outcome(row.success, row.reward, row.rating)
-
-
-def _receipt(row: Any) -> Receipt:
-    outcome = _outcome(row)
-    assert outcome is not None
-    return Receipt(row.id, row.episode, row.sender, outcome, row.comment, row.received, row.status)
-
-
-def _episode(row: Any) -> StoredEpisode:
-    recorded = None
-    if row.dialogue is not None:
-        steps = tuple(
-            tuple(_step_from_json(step) for step in steps) for steps in json.loads(row.decisions)
-        )
-        dialogue = dialogue_from_json(json.loads(row.dialogue))
-        recorded = Recorded(dialogue, steps, row.model, row.ended)
-    return StoredEpisode(
-        row.id,
-        row.sender,
-        row.status,
-        row.begun,
-        row.ended,
-        row.settled,
-        _outcome(row),
-        row.source,
-        recorded,
-        row.candidate,
-        bool(row.redacted),
-    )
-
-
-def _step_to_json(step: Step) -> Dict[str, Any]:
-    values = {
-        "action": step.decision.action,
-        "propensity": step.decision.propensity,
-        "sampled": step.decision.sampled or None,
-        "policy": step.policy,
-        "greedy": step.greedy,
-        "belief": {slot: [list(pair) for pair in best] for slot, best in step.belief.items()}
-        or None,
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _step_from_json(record: Mapping[str, Any]) -> Step:
-    belief = {
-        slot: tuple((str(value), float(chance)) for value, chance in best)
-        for slot, best in record.get("belief", {}).items()
-    }
-    return Step(
-        Decision(
-            str(record["action"]), record.get("propensity"), bool(record.get("sampled", False))
-        ),
-        record.get("policy"),
-        record.get("greedy"),
-        belief,
-    )
 
 
 def _without_password(url: str) -> str:

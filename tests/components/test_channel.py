@@ -11,7 +11,8 @@ import pytest
 from rasa.shared.exceptions import InvalidConfigException
 
 from rasa_hybrid.components.channel_configuration import check_channel
-from rasa_hybrid.feedback.store import EpisodeStore, Outcome
+from rasa_hybrid.feedback.records import Outcome
+from rasa_hybrid.feedback.store import EpisodeStore
 from tests.components.bot_server import Answer, BotServer, bot_server, eventually
 
 Running = Tuple[BotServer, EpisodeStore]

@@ -35,9 +35,10 @@ from rasa_hybrid.feedback.learner import (
     roll_back,
 )
 from rasa_hybrid.feedback.ledger import Ledger
+from rasa_hybrid.feedback.records import Outcome
 from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
 from rasa_hybrid.feedback.serving import model_server
-from rasa_hybrid.feedback.store import EpisodeStore, Outcome
+from rasa_hybrid.feedback.store import EpisodeStore
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.checkpoint import load_archive
 from rasa_hybrid.model.exploration import exploring_policy

@@ -27,8 +27,9 @@ from rasa_hybrid.feedback.ratings import (
     sample,
     stored_dialogues,
 )
+from rasa_hybrid.feedback.records import Outcome, Recorded, Step
 from rasa_hybrid.feedback.schema import VERSION_TABLE, judgements
-from rasa_hybrid.feedback.store import EpisodeStore, Outcome, Recorded, Step
+from rasa_hybrid.feedback.store import EpisodeStore
 from tests.own_database import own_database
 
 

@@ -16,17 +16,14 @@ import sqlalchemy as sa
 
 from rasa_hybrid.dialogue import Decision, Dialogue, Override, SystemAction, Turn, Utterance
 from rasa_hybrid.feedback.ledger import Ledger, LostClaimError
+from rasa_hybrid.feedback.records import Outcome, Recorded, Step, episode_id
 from rasa_hybrid.feedback.schema import metadata
 from rasa_hybrid.feedback.store import (
     EpisodeStore,
     FeedbackConflictError,
-    Outcome,
-    Recorded,
-    Step,
     StoreError,
     TooMuchFeedbackError,
     UnknownConversationError,
-    episode_id,
 )
 from tests.own_database import own_database
 
@@ -422,7 +419,8 @@ def test_store_that_can_not_be_opened_says_why(url: str, message: str) -> None:
 
 _GIVE = """
 import sys
-from rasa_hybrid.feedback.store import EpisodeStore, Outcome
+from rasa_hybrid.feedback.records import Outcome
+from rasa_hybrid.feedback.store import EpisodeStore
 store = EpisodeStore(sys.argv[1])
 for i in range(100000):
     store.begin(f"{sys.argv[2]}-{i}", 1.0)

@@ -127,9 +127,9 @@ def learn(
 ) -> None:
     """Learn from the feedback of real conversations, and publish models that pass the gate."""
     from rasa_hybrid.corpora import read_jsonl
+    from rasa_hybrid.feedback.database import Database, StoreError
     from rasa_hybrid.feedback.gate import Gate, read_corpora
     from rasa_hybrid.feedback.learner import Learner, LearnerError, LearnerSettings
-    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
 
     if not (regression or project or no_gate):
         raise click.UsageError(
@@ -140,7 +140,7 @@ def learn(
     if leash:
         _end_with_parent()
     try:
-        opened = EpisodeStore(store)
+        opened = Database(store)
         corpora = read_corpora(list(regression))
         mixed = [dialogue for path in corpus for dialogue in read_jsonl(path)]
         learner = Learner(
@@ -210,11 +210,11 @@ def _show(candidate: str, status: str, figures: Dict[str, Any], as_json: bool) -
 @_json
 def rollback(store: str, out: str, as_json: bool) -> None:
     """Serve the model before the last one again."""
+    from rasa_hybrid.feedback.database import Database, StoreError
     from rasa_hybrid.feedback.learner import LearnerError, roll_back
-    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
 
     try:
-        opened = EpisodeStore(store)
+        opened = Database(store)
         given_up, now = roll_back(opened, out)
         opened.close()
     except (StoreError, LearnerError, OSError) as error:
@@ -234,11 +234,11 @@ def rollback(store: str, out: str, as_json: bool) -> None:
 )
 def serve_models(store: str, out: str, host: str, port: int) -> None:
     """Serve the current model to Rasa servers (`models:` in endpoints.yml)."""
+    from rasa_hybrid.feedback.database import Database, StoreError
     from rasa_hybrid.feedback.serving import model_server
-    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
 
     try:
-        server = model_server(EpisodeStore(store), out, host, port)
+        server = model_server(Database(store), out, host, port)
     except (StoreError, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"http://{host}:{server.server_address[1]}/model", err=True)
@@ -256,7 +256,8 @@ def serve_models(store: str, out: str, host: str, port: int) -> None:
 @_json
 def forget(store: str, sender: str, as_json: bool) -> None:
     """Delete everything of a sender from the episode store."""
-    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
+    from rasa_hybrid.feedback.database import StoreError
+    from rasa_hybrid.feedback.store import EpisodeStore
 
     try:
         opened = EpisodeStore(store)
@@ -287,7 +288,8 @@ def report_command(
     from pathlib import Path
 
     from rasa_hybrid.feedback import report as reports
-    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
+    from rasa_hybrid.feedback.database import StoreError
+    from rasa_hybrid.feedback.store import EpisodeStore
     from rasa_hybrid.model.acting import ActingModel
     from rasa_hybrid.model.checkpoint import load_archive
 
@@ -363,7 +365,8 @@ def collect(
 
     from rasa_hybrid.components.channel_configuration import check_channel
     from rasa_hybrid.components.collector import Collector, read_channel_configuration
-    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
+    from rasa_hybrid.feedback.database import StoreError
+    from rasa_hybrid.feedback.store import EpisodeStore
 
     try:
         configuration = (
@@ -445,8 +448,9 @@ def serve_ratings(
 ) -> None:
     """Serve the page on which people rate dialogues turn by turn."""
     from rasa_hybrid.feedback import ratings
+    from rasa_hybrid.feedback.database import StoreError
     from rasa_hybrid.feedback.rating_page import rating_server
-    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
+    from rasa_hybrid.feedback.store import EpisodeStore
 
     if not (dialogues or stored):
         raise click.UsageError("Name what is to be rated: --dialogues FILE, or --stored.")
@@ -486,11 +490,11 @@ def serve_ratings(
 @_json
 def ratings_command(store: str, as_json: bool) -> None:
     """What judges said of each model, and how far they agree."""
+    from rasa_hybrid.feedback.database import Database, StoreError
     from rasa_hybrid.feedback.ratings import rating_figures
-    from rasa_hybrid.feedback.store import EpisodeStore, StoreError
 
     try:
-        opened = EpisodeStore(store)
+        opened = Database(store)
         figures = rating_figures(opened)
         opened.close()
     except StoreError as error:

@@ -18,8 +18,8 @@ from typing import Any, List, Mapping, Optional
 
 from rasa.shared.exceptions import InvalidConfigException
 
+from rasa_hybrid.feedback.database import Database
 from rasa_hybrid.feedback.ledger import Ledger, Model
-from rasa_hybrid.feedback.store import EpisodeStore
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +57,12 @@ class EmbeddedLearner:
         self._ended: Optional[float] = None
         self._served: Optional[str] = None
 
-    async def look_after(self, app: Any, store: EpisodeStore) -> None:
+    async def look_after(self, app: Any, database: Database) -> None:
         """Runs until it is cancelled, which ends the learner too.
 
         Args:
             app: of the server.
-            store: the episode store, opened.
+            database: of the episode store.
         """
         try:
             while True:
@@ -75,7 +75,7 @@ class EmbeddedLearner:
                                 "served: take one of them away. Nothing is learnt in this server."
                             )
                             return
-                        await self._step(agent, store)
+                        await self._step(agent, database)
                 except Exception:
                     logger.exception(
                         "The embedded learner could not be looked after; it is tried again."
@@ -84,17 +84,17 @@ class EmbeddedLearner:
         finally:
             self._end()
 
-    async def _step(self, agent: Any, store: EpisodeStore) -> None:
+    async def _step(self, agent: Any, database: Database) -> None:
         """Sees to it that the learner runs, and that its last model is served."""
         loop = asyncio.get_running_loop()
         if agent.model_id != self._served:
             # The server has just started, or somebody else has given it another model.
             self._end()
             path = _archive(agent.processor)
-            head = await loop.run_in_executor(None, self._begin_with, path, store)
+            head = await loop.run_in_executor(None, self._begin_with, path, database)
             self._served = agent.model_id
         else:
-            head = await loop.run_in_executor(None, Ledger(store).head)
+            head = await loop.run_in_executor(None, Ledger(database).head)
         self._keep_running()
         if head is not None and head.id != self._served:
             # Turns that are under way end with the model that they began with.
@@ -104,10 +104,10 @@ class EmbeddedLearner:
             logger.info(f"The model {head.id} is served now.")
 
     # The learner's module needs a POSIX system, which a server without an embedded one does not.
-    def _begin_with(self, path: str, store: EpisodeStore) -> Optional[Model]:
+    def _begin_with(self, path: str, database: Database) -> Optional[Model]:
         from rasa_hybrid.feedback.learner import begin_with
 
-        return begin_with(path, Ledger(store), self._folder())
+        return begin_with(path, Ledger(database), self._folder())
 
     def _folder(self) -> Any:
         from rasa_hybrid.feedback.learner import ModelFolder

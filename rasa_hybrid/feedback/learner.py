@@ -22,12 +22,12 @@ import numpy as np
 from rasa_hybrid.dialogue import Dialogue, DomainFacts, Turn
 from rasa_hybrid.dialogue.episode import Episode
 from rasa_hybrid.feedback import archive
+from rasa_hybrid.feedback.database import Database
 from rasa_hybrid.feedback.gate import Gate, Verdict
 from rasa_hybrid.feedback.ledger import BASE, Ledger, LostClaimError, Model
 from rasa_hybrid.feedback.records import StoredEpisode
 from rasa_hybrid.feedback.rewards import Rewards, succeeded, to_episode, tracked_goals
 from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
-from rasa_hybrid.feedback.store import EpisodeStore, StoreError
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.checkpoint import load_archive
 from rasa_hybrid.model.encoding import Encoder
@@ -85,7 +85,7 @@ class Learner:
     """Learns from a store into a folder of models.
 
     Args:
-        store: of the episodes.
+        database: of the store.
         out: folder of the archives; the head is the newest `.tar.gz` in it.
         base: archive of `rasa train` to begin with; None: the store's head.
         gate: what a candidate has to pass; None: none, every candidate is promoted.
@@ -98,17 +98,17 @@ class Learner:
 
     def __init__(
         self,
-        store: EpisodeStore,
+        database: Database,
         out: str,
         base: Optional[str] = None,
         gate: Optional[Callable[[DomainFacts], Gate]] = None,
         corpus: Sequence[Dialogue] = (),
         settings: Optional[LearnerSettings] = None,
     ) -> None:
-        self.store, self.folder = store, ModelFolder(out)
+        self.folder = ModelFolder(out)
         self.settings = settings or LearnerSettings()
         self.folder.lock()
-        self.ledger = Ledger(store, self.folder.learner())
+        self.ledger = Ledger(database, self.folder.learner())
         self._corpus = corpus
         if base is not None:
             begin_with(base, self.ledger, self.folder)
@@ -318,14 +318,14 @@ def begin_with(base: str, ledger: Ledger, folder: ModelFolder) -> Model:
     return ledger.rebase(id, folder.archive(id).name, archive.read_manifest(base).learnt)
 
 
-def roll_back(store: EpisodeStore, out: str) -> Tuple[Model, Model]:
+def roll_back(database: Database, out: str) -> Tuple[Model, Model]:
     """Serves the parent of the head again; the model that was given up, and the head now.
 
     Raises:
         StoreError: if there is no earlier model.
         LearnerError: if its archive is not there any more.
     """
-    folder, ledger = ModelFolder(out), Ledger(store)
+    folder, ledger = ModelFolder(out), Ledger(database)
     head = ledger.head()
     if head is not None and head.parent and not folder.archive(head.parent).exists():
         raise LearnerError(
@@ -487,6 +487,3 @@ def _write(path: Path, text: str) -> None:
     written = path.with_name(f".{path.name}.writing")
     written.write_text(text)
     os.replace(written, path)
-
-
-__all__ = ["Decided", "Learner", "LearnerError", "LearnerSettings", "StoreError", "roll_back"]

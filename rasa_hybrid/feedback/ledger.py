@@ -21,6 +21,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import sqlalchemy as sa
 
+from rasa_hybrid.feedback.database import Database, StoreError, insert_missing
 from rasa_hybrid.feedback.records import (
     CLAIMED,
     NEW,
@@ -31,7 +32,6 @@ from rasa_hybrid.feedback.records import (
     StoredEpisode,
 )
 from rasa_hybrid.feedback.schema import episodes, heads, models
-from rasa_hybrid.feedback.store import EpisodeStore, StoreError, _insert_missing
 
 BASE, BUILDING, FINISHED, ABANDONED = "base", "building", "finished", "abandoned"
 #: Candidates that nobody has decided on.
@@ -66,32 +66,32 @@ class Ledger:
     """The learners' side of a store.
 
     Args:
-        store: of the episodes.
+        database: of the store.
         learner: name of this learner; what it left unfinished is given back by `recover` at once.
         lease: seconds after which a claim that nobody renews is given back.
     """
 
     def __init__(
-        self, store: EpisodeStore, learner: Optional[str] = None, lease: float = 600.0
+        self, database: Database, learner: Optional[str] = None, lease: float = 600.0
     ) -> None:
-        self.store = store
+        self.database = database
         self.learner = learner or uuid.uuid4().hex
         self.lease = lease
 
     def head(self) -> Optional[Model]:
         """The model that is served, None before the first one."""
-        with self.store.reading() as connection:
+        with self.database.reading() as connection:
             return _head(connection)
 
     def model(self, id: str) -> Optional[Model]:
         """A model by its id."""
-        with self.store.reading() as connection:
+        with self.database.reading() as connection:
             return _model(connection, id)
 
     def models(self) -> List[Model]:
         """All models, the oldest first."""
         query = sa.select(models).order_by(models.c.created, models.c.id)
-        with self.store.reading() as connection:
+        with self.database.reading() as connection:
             return [_read(row) for row in connection.execute(query)]
 
     def lineage(self) -> List[Model]:
@@ -115,8 +115,8 @@ class Ledger:
             head = self.head()
             assert head is not None
             return head
-        with self.store.writing() as connection:
-            _insert_missing(
+        with self.database.writing() as connection:
+            insert_missing(
                 connection,
                 models,
                 id=id,
@@ -158,7 +158,7 @@ class Ledger:
             StoreError: if there is no head yet.
         """
         now = time.time()
-        with self.store.writing() as connection:
+        with self.database.writing() as connection:
             head = _head(connection)
             if head is None:
                 raise StoreError(
@@ -200,7 +200,7 @@ class Ledger:
         Raises:
             LostClaimError: if it has been given back meanwhile.
         """
-        with self.store.writing() as connection:
+        with self.database.writing() as connection:
             done = connection.execute(
                 sa.update(models)
                 .where(models.c.id == candidate, models.c.status.in_(_UNDECIDED))
@@ -220,7 +220,7 @@ class Ledger:
         Raises:
             LostClaimError: if one of them is not its own any more.
         """
-        with self.store.writing() as connection:
+        with self.database.writing() as connection:
             moved = 0
             for start in range(0, len(learnt), 500):
                 moved += connection.execute(
@@ -254,7 +254,7 @@ class Ledger:
         Returns:
             What it is now: promoted, rejected, or abandoned because another one was promoted meanwhile.
         """
-        with self.store.writing() as connection:
+        with self.database.writing() as connection:
             row = connection.execute(
                 sa.select(models).where(models.c.id == candidate).with_for_update()
             ).first()
@@ -284,7 +284,7 @@ class Ledger:
 
     def abandon(self, candidate: str, figures: Optional[Mapping[str, Any]] = None) -> None:
         """Gives up a candidate that is not decided on; its episodes are new again."""
-        with self.store.writing() as connection:
+        with self.database.writing() as connection:
             _abandon(connection, candidate, figures or {})
 
     def recover(self, now: Optional[float] = None) -> List[str]:
@@ -294,7 +294,7 @@ class Ledger:
             models.c.status.in_(_UNDECIDED),
             sa.or_(models.c.learner == self.learner, models.c.lease < now),
         )
-        with self.store.writing() as connection:
+        with self.database.writing() as connection:
             found = [row.id for row in connection.execute(query.with_for_update())]
             for candidate in found:
                 _abandon(connection, candidate, {})
@@ -309,7 +309,7 @@ class Ledger:
         Raises:
             StoreError: if there is nothing to go back to.
         """
-        with self.store.writing() as connection:
+        with self.database.writing() as connection:
             head = _head(connection)
             parent = _model(connection, head.parent) if head and head.parent else None
             if head is None or parent is None:
@@ -343,7 +343,7 @@ class Ledger:
         allowed = {PROMOTED, REJECTED, ROLLED_BACK}
         if not states or set(states) - allowed:
             raise ValueError(f"{states!r}: only {', '.join(sorted(allowed))} can be released.")
-        with self.store.writing() as connection:
+        with self.database.writing() as connection:
             return connection.execute(
                 sa.update(episodes)
                 .where(

@@ -23,8 +23,9 @@ from rasa_hybrid.corpora import read_jsonl
 from rasa_hybrid.dialogue import Dialogue, Turn
 from rasa_hybrid.evaluation.agreement import krippendorff_alpha
 from rasa_hybrid.evaluation.intervals import bootstrap_interval
+from rasa_hybrid.feedback.database import Database, insert_missing
 from rasa_hybrid.feedback.schema import episodes, facts, judgements
-from rasa_hybrid.feedback.store import EpisodeStore, _insert_missing
+from rasa_hybrid.feedback.store import EpisodeStore
 
 #: Ratings that can be given: 1 is bad, 5 is good.
 GRADES = (1, 2, 3, 4, 5)
@@ -157,7 +158,7 @@ class Ratings:
     """Gives dialogues to judges and keeps what they say.
 
     Args:
-        store: where ratings are kept; several processes may use it.
+        database: where ratings are kept; several processes may use it.
         dialogues: to be rated.
         judges: how many read each dialogue.
         patience: seconds after which the place of a judge who was not heard of is given to another one.
@@ -165,15 +166,15 @@ class Ratings:
 
     def __init__(
         self,
-        store: EpisodeStore,
+        database: Database,
         dialogues: Iterable[Shown],
         judges: int = 3,
         patience: float = 3600.0,
     ) -> None:
-        self.store, self.judges, self.patience = store, judges, patience
+        self.database, self.judges, self.patience = database, judges, patience
         self.dialogues = {dialogue.id: dialogue for dialogue in dialogues}
-        with store.writing() as connection:
-            _insert_missing(connection, facts, name=_PLACES, value="")
+        with database.writing() as connection:
+            insert_missing(connection, facts, name=_PLACES, value="")
 
     def take(self, judge: str, now: Optional[float] = None) -> Optional[Taken]:
         """The dialogue that a judge has begun, or else one at random; None if there is none left for this judge."""
@@ -275,13 +276,13 @@ class Ratings:
     @contextmanager
     def _places(self) -> Iterator[sa.engine.Connection]:
         """A transaction in which nobody else gives places away."""
-        with self.store.writing() as connection:
+        with self.database.writing() as connection:
             query = sa.select(facts.c.name).where(facts.c.name == _PLACES)
             connection.execute(query.with_for_update())
             yield connection
 
 
-def rating_figures(store: EpisodeStore) -> Dict[str, Any]:
+def rating_figures(database: Database) -> Dict[str, Any]:
     """What judges said of each model, and how far they agree.
 
     Every rating counts, also those of judges who left halfway.
@@ -290,7 +291,7 @@ def rating_figures(store: EpisodeStore) -> Dict[str, Any]:
         `models`: name to `dialogues`, `ratings`, `mean`, `deviation` (of single ratings, with n - 1), `interval` (95 %
         bootstrap of the mean, over dialogues) and `alpha`; `alpha` of all models together; `judges`, `dialogues`.
     """
-    with store.reading() as connection:
+    with database.reading() as connection:
         rows = connection.execute(sa.select(judgements)).all()
     rated = [(row.model, row.dialogue, row.judge, json.loads(row.ratings)) for row in rows]
     rated = [row for row in rated if any(rating is not None for rating in row[3])]

@@ -5,21 +5,21 @@ from __future__ import annotations
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Type
 
+from rasa_hybrid.feedback.database import Database
 from rasa_hybrid.feedback.learner import ModelFolder
 from rasa_hybrid.feedback.ledger import Ledger
-from rasa_hybrid.feedback.store import EpisodeStore
 
 
-def model_server(store: EpisodeStore, out: str, host: str, port: int) -> ThreadingHTTPServer:
+def model_server(database: Database, out: str, host: str, port: int) -> ThreadingHTTPServer:
     """A server that gives the head's archive, or 304 to who has it.
 
     Args:
-        store: that knows the head.
+        database: of the store that knows the head.
         out: the learner's folder.
         host: to listen on.
         port: 0 for any that is free.
     """
-    ledger, folder = Ledger(store), ModelFolder(out)
+    ledger, folder = Ledger(database), ModelFolder(out)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -15,13 +15,13 @@ import pytest
 import sqlalchemy as sa
 
 from rasa_hybrid.dialogue import Decision, Dialogue, Override, SystemAction, Turn, Utterance
+from rasa_hybrid.feedback.database import StoreError
 from rasa_hybrid.feedback.ledger import Ledger, LostClaimError
 from rasa_hybrid.feedback.records import Outcome, Recorded, Step, episode_id
 from rasa_hybrid.feedback.schema import metadata
 from rasa_hybrid.feedback.store import (
     EpisodeStore,
     FeedbackConflictError,
-    StoreError,
     TooMuchFeedbackError,
     UnknownConversationError,
 )

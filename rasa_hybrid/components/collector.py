@@ -28,6 +28,7 @@ from rasa_hybrid.components.channel_configuration import (
 from rasa_hybrid.components.conversion import TrackerReader
 from rasa_hybrid.components.episodes import assemble
 from rasa_hybrid.dialogue import DomainFacts
+from rasa_hybrid.feedback.collected import CollectedEvents
 from rasa_hybrid.feedback.store import EpisodeStore
 from rasa_hybrid.model.checkpoint import load_archive
 
@@ -55,6 +56,7 @@ class Collector:
         self, store: EpisodeStore, model: str, broker: str, configuration: ChannelConfiguration
     ) -> None:
         self.store, self.broker, self.configuration = store, broker, configuration
+        self.collected = CollectedEvents(store)
         self.source = f"stdin {uuid.uuid4().hex}" if broker == "-" else broker[-128:]
         self.domain = _domain(model)
         encoder, _, extra = load_archive(model)
@@ -68,19 +70,19 @@ class Collector:
     def step(self) -> int:
         """Reads what is new, and stores the conversations that are over or rated; how many episodes."""
         batch: List[Tuple[int, Mapping[str, Any]]] = []
-        for received in self._events(self.store.collected_up_to(self.source)):
+        for received in self._events(self.collected.up_to(self.source)):
             batch.append(received)
             if len(batch) == _AT_ONCE:
-                self.store.collect(self.source, batch)
+                self.collected.add(self.source, batch)
                 batch = []
         if batch:
-            self.store.collect(self.source, batch)
+            self.collected.add(self.source, batch)
         now = time.time()
         quiet_before = now - self.configuration.reward_wait_time
         count = 0
-        for sender in self.store.collected_senders():
+        for sender in self.collected.senders():
             # The same event may have come twice, from a broker that was read again.
-            kept = {json.dumps(e, sort_keys=True): e for e in self.store.collected(sender)}
+            kept = {json.dumps(e, sort_keys=True): e for e in self.collected.of(sender)}
             events = [e for e in map(Event.from_parameters, kept.values()) if e is not None]
             count += len(
                 assemble(
@@ -94,7 +96,7 @@ class Collector:
                 )
             )
             if events and events[-1].timestamp < quiet_before:
-                self.store.drop_collected(sender, quiet_before)
+                self.collected.drop(sender, quiet_before)
         self.store.settle_silent(quiet_before, self.configuration.default_reward, now)
         return count
 

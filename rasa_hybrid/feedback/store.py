@@ -23,10 +23,8 @@ from dataclasses import replace
 from typing import (
     Any,
     Dict,
-    Iterable,
     Iterator,
     List,
-    Mapping,
     Optional,
     Sequence,
     Tuple,
@@ -53,7 +51,7 @@ from rasa_hybrid.feedback.records import (
     StoredEpisode,
     episode_id,
 )
-from rasa_hybrid.feedback.schema import episodes, events, facts, feedback, forgotten, judgements
+from rasa_hybrid.feedback.schema import episodes, events, feedback, forgotten, judgements
 
 _DAY = 86400.0
 
@@ -479,64 +477,6 @@ class EpisodeStore(Database):
                 )
                 .values(status=LOST)
             ).rowcount
-
-    # --- events of a broker -------------------------------------------------------------------------
-
-    def collect(self, source: str, received: Iterable[Tuple[int, Mapping[str, Any]]]) -> int:
-        """Keeps events of a broker until their conversation is over; the same position again changes nothing.
-
-        Args:
-            source: name of the broker.
-            received: position in the broker, and event with `sender_id` and `timestamp`.
-
-        Returns:
-            How many were new.
-        """
-        count, last = 0, self.collected_up_to(source)
-        with self.writing() as connection:
-            for position, event in received:
-                last = max(last, position)
-                count += insert_missing(
-                    connection,
-                    events,
-                    source=source,
-                    position=position,
-                    sender=str(event["sender_id"]),
-                    at=float(event["timestamp"]),
-                    data=json.dumps(event, ensure_ascii=False),
-                )
-            insert_missing(connection, facts, name=f"read:{source}", value="-1")
-            row = facts.c.name == f"read:{source}"
-            connection.execute(sa.update(facts).where(row).values(value=str(last)))
-        return count
-
-    def collected_up_to(self, source: str) -> int:
-        """The last position that was read, -1 if none was."""
-        query = sa.select(facts.c.value).where(facts.c.name == f"read:{source}")
-        with self.reading() as connection:
-            last = connection.execute(query).scalar()
-        return -1 if last is None else int(last)
-
-    def drop_collected(self, sender: str, before: float) -> int:
-        """Deletes kept events of a sender that are older than a time; says how many."""
-        old = sa.delete(events).where(events.c.sender == sender, events.c.at < before)
-        with self.writing() as connection:
-            return connection.execute(old).rowcount
-
-    def collected_senders(self) -> List[str]:
-        """Senders of whom events are kept."""
-        with self.reading() as connection:
-            return [row[0] for row in connection.execute(sa.select(events.c.sender).distinct())]
-
-    def collected(self, sender: str) -> List[Dict[str, Any]]:
-        """The kept events of a sender in order."""
-        query = (
-            sa.select(events.c.data)
-            .where(events.c.sender == sender)
-            .order_by(events.c.at, events.c.source, events.c.position)
-        )
-        with self.reading() as connection:
-            return [json.loads(row.data) for row in connection.execute(query)]
 
     # --- personal data ------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from rasa_hybrid.dialogue import Decision, Dialogue, Override, SystemAction, Turn, Utterance
+from rasa_hybrid.feedback.collected import CollectedEvents
 from rasa_hybrid.feedback.database import StoreError
 from rasa_hybrid.feedback.ledger import Ledger, LostClaimError
 from rasa_hybrid.feedback.records import Outcome, Recorded, Step, episode_id
@@ -308,7 +309,8 @@ def test_everything_of_a_sender_is_deleted_and_does_not_come_back(store: Episode
     id = store.begin("anna", 1.0)
     store.give("anna", Outcome(success=True), "my name is anna")
     store.assembled(id, "anna", 1.0, recorded())
-    store.collect("broker", [(1, {"sender_id": "anna", "timestamp": 1.0, "event": "user"})])
+    said = {"sender_id": "anna", "timestamp": 1.0, "event": "user"}
+    CollectedEvents(store).add("broker", [(1, said)])
     deleted = store.forget("anna", now=50.0)
     assert deleted == {"judgements": 0, "episodes": 1, "feedback": 1, "events": 1}
     assert not store.knows("anna")
@@ -366,13 +368,14 @@ def test_events_of_a_broker_are_kept_once_and_in_order(store: EpisodeStore) -> N
     def event(at: float) -> Any:
         return {"sender_id": "anna", "timestamp": at, "event": "action"}
 
-    assert store.collected_up_to("b") == -1
-    assert store.collect("b", [(0, event(2.0)), (1, event(1.0))]) == 2
-    assert store.collect("b", [(1, event(1.0)), (2, event(3.0))]) == 1
-    assert [e["timestamp"] for e in store.collected("anna")] == [1.0, 2.0, 3.0]
-    assert store.drop_collected("anna", 3.0) == 2
-    assert store.collected_up_to("b") == 2
-    assert store.collected_senders() == ["anna"]
+    collected = CollectedEvents(store)
+    assert collected.up_to("b") == -1
+    assert collected.add("b", [(0, event(2.0)), (1, event(1.0))]) == 2
+    assert collected.add("b", [(1, event(1.0)), (2, event(3.0))]) == 1
+    assert [e["timestamp"] for e in collected.of("anna")] == [1.0, 2.0, 3.0]
+    assert collected.drop("anna", 3.0) == 2
+    assert collected.up_to("b") == 2
+    assert collected.senders() == ["anna"]
 
 
 def test_tables_are_those_that_the_migrations_make(url: str) -> None:

@@ -256,12 +256,12 @@ def serve_models(store: str, out: str, host: str, port: int) -> None:
 @_json
 def forget(store: str, sender: str, as_json: bool) -> None:
     """Delete everything of a sender from the episode store."""
-    from rasa_hybrid.feedback.database import StoreError
-    from rasa_hybrid.feedback.store import EpisodeStore
+    from rasa_hybrid.feedback import privacy
+    from rasa_hybrid.feedback.database import Database, StoreError
 
     try:
-        opened = EpisodeStore(store)
-        deleted = opened.forget(sender)
+        opened = Database(store)
+        deleted = privacy.forget(opened, sender)
         opened.close()
     except StoreError as error:
         raise click.ClickException(str(error)) from error

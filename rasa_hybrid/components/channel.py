@@ -48,6 +48,7 @@ from rasa_hybrid.components.channel_configuration import (
 from rasa_hybrid.components.conversion import TrackerReader, domain_facts
 from rasa_hybrid.components.embedded_learner import EmbeddedLearner
 from rasa_hybrid.components.episodes import assemble
+from rasa_hybrid.feedback import privacy
 from rasa_hybrid.feedback.metrics import Metrics
 from rasa_hybrid.feedback.records import Given, Outcome, Receipt, episode_id
 from rasa_hybrid.feedback.store import (
@@ -359,7 +360,7 @@ class FeedbackChannel(InputChannel):
     async def _forget(self, request: Request, sender: str) -> HTTPResponse:
         client = await self._client(request)
         self._check_party(request, {}, client, sender)
-        deleted = await self._write(self.store.forget, sender)
+        deleted = await self._write(privacy.forget, self.store, sender)
         self._known.clear()
         return response.json({"deleted": deleted})
 
@@ -580,7 +581,7 @@ class FeedbackChannel(InputChannel):
             )
         if self.configuration.retention_text != "keep":
             before = now - self.configuration.retention_days * 86_400.0
-            await self._write(self.store.redact, self.configuration.retention_text, before)
+            await self._write(privacy.redact, self.store, self.configuration.retention_text, before)
         return stored
 
     async def _write(self, function: Callable, *arguments: Any) -> Any:

@@ -16,7 +16,6 @@ candidate. Everything that is acknowledged was committed before.
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from dataclasses import replace
@@ -34,13 +33,11 @@ from typing import (
 import sqlalchemy as sa
 
 from rasa_hybrid.feedback.database import Database, insert_missing
+from rasa_hybrid.feedback.privacy import forgotten_until
 from rasa_hybrid.feedback.records import (
     LOST,
     NEW,
     OPEN,
-    PROMOTED,
-    REJECTED,
-    ROLLED_BACK,
     STATES,
     UNDECIDED,
     UNRATED,
@@ -51,7 +48,7 @@ from rasa_hybrid.feedback.records import (
     StoredEpisode,
     episode_id,
 )
-from rasa_hybrid.feedback.schema import episodes, events, feedback, forgotten, judgements
+from rasa_hybrid.feedback.schema import episodes, feedback
 
 _DAY = 86400.0
 
@@ -126,7 +123,7 @@ class EpisodeStore(Database):
         """Makes an episode known, if it is not yet, and gives its id."""
         episode = episode_id(sender, begun)
         with self.writing() as connection:
-            if begun > self._forgotten_until(connection, sender):
+            if begun > forgotten_until(self, connection, sender):
                 insert_missing(
                     connection, episodes, id=episode, sender=sender, begun=begun, status=OPEN
                 )
@@ -408,7 +405,7 @@ class EpisodeStore(Database):
         """
         values = recorded.to_row()
         with self.writing() as connection:
-            if begun <= self._forgotten_until(connection, sender):
+            if begun <= forgotten_until(self, connection, sender):
                 return False
             insert_missing(connection, episodes, id=id, sender=sender, begun=begun, status=OPEN)
             row = connection.execute(
@@ -477,112 +474,3 @@ class EpisodeStore(Database):
                 )
                 .values(status=LOST)
             ).rowcount
-
-    # --- personal data ------------------------------------------------------------------------------
-
-    def forget(self, sender: str, now: Optional[float] = None) -> Dict[str, int]:
-        """Deletes everything of a sender, and keeps it from coming back from trackers and brokers.
-
-        What was learnt stays in the models; their manifests hold ids of episodes, which name nobody.
-
-        Returns:
-            Deleted rows by table.
-        """
-        now = time.time() if now is None else now
-        with self.writing() as connection:
-            deleted = {}
-            theirs = sa.select(episodes.c.id).where(episodes.c.sender == sender)
-            done = connection.execute(
-                sa.delete(judgements).where(judgements.c.dialogue.in_(theirs))
-            )
-            deleted["judgements"] = done.rowcount
-            for name, table in (("episodes", episodes), ("feedback", feedback), ("events", events)):
-                done = connection.execute(sa.delete(table).where(table.c.sender == sender))
-                deleted[name] = done.rowcount
-            hashed = self._hashed(sender)
-            connection.execute(sa.delete(forgotten).where(forgotten.c.sender_hash == hashed))
-            connection.execute(sa.insert(forgotten).values(sender_hash=hashed, until=now))
-        return deleted
-
-    def redact(self, how: str, before: float) -> int:
-        """Drops or hashes the personal text of episodes that are decided on and ended before a time.
-
-        Args:
-            how: `drop` or `hash`.
-            before: Unix time.
-
-        Returns:
-            How many episodes.
-
-        Raises:
-            ValueError: if `how` is something else.
-        """
-        if how not in ("drop", "hash"):
-            raise ValueError(f"retention: {how!r} is not allowed; it has to be drop or hash.")
-        done = (PROMOTED, REJECTED, ROLLED_BACK, UNRATED)
-        query = sa.select(episodes).where(
-            episodes.c.status.in_(done), episodes.c.redacted.is_(False), episodes.c.ended < before
-        )
-        count = 0
-        with self.writing() as connection:
-            for row in connection.execute(query.with_for_update()).all():
-                values: Dict[str, Any] = {"redacted": True, "sender": self._hashed(row.sender)}
-                for name in ("dialogue", "decisions"):
-                    if row._mapping[name] is not None:
-                        content = json.loads(row._mapping[name])
-                        values[name] = json.dumps(self._redacted(content, how))
-                connection.execute(
-                    sa.update(episodes).where(episodes.c.id == row.id).values(**values)
-                )
-                connection.execute(
-                    sa.update(feedback)
-                    .where(feedback.c.episode == row.id)
-                    .values(comment=None, sender=values["sender"])
-                )
-                count += 1
-        return count
-
-    def _redacted(self, content: Any, how: str) -> Any:
-        """JSON of a dialogue or of decisions without words and values that somebody said."""
-
-        def hidden(text: Any) -> str:
-            return "" if how == "drop" else self._hashed(str(text))[:12]
-
-        if isinstance(content, list):
-            return [self._redacted(item, how) for item in content]
-        if not isinstance(content, dict):
-            return content
-        result: Dict[str, Any] = {}
-        for key, value in content.items():
-            if key in ("text", "value"):
-                result[key] = hidden(value)
-            elif key == "id":
-                result[key] = self._hashed(str(value))
-            elif key == "hypotheses":
-                result[key] = [[hidden(text), confidence] for text, confidence in value]
-            elif key == "goal":
-                result[key] = {slot: hidden(v) for slot, v in value.items()}
-            elif key == "belief":
-                result[key] = {s: [[hidden(v), p] for v, p in best] for s, best in value.items()}
-            elif key == "acts":
-                result[key] = [act[:2] + [hidden(v) for v in act[2:]] for act in value]
-            elif key == "overrides":
-                result[key] = [
-                    [slot, hidden(v), source, after, *map(hidden, rejects)]
-                    for slot, v, source, after, *rejects in value
-                ]
-            elif key in ("context", "closing_context"):
-                result[key] = []
-            elif key == "metadata":
-                result[key] = {}
-            else:
-                result[key] = self._redacted(value, how)
-        return result
-
-    def _hashed(self, text: str) -> str:
-        return self.signature(f"forget\n{text}")
-
-    def _forgotten_until(self, connection: sa.engine.Connection, sender: str) -> float:
-        query = sa.select(forgotten.c.until).where(forgotten.c.sender_hash == self._hashed(sender))
-        until = connection.execute(query).scalar()
-        return float("-inf") if until is None else float(until)

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from rasa_hybrid.cli import main
 from rasa_hybrid.corpora import write_jsonl
 from rasa_hybrid.dialogue import Decision, Dialogue, SystemAction, Turn, Utterance
+from rasa_hybrid.feedback.privacy import forget, redact
 from rasa_hybrid.feedback.ratings import (
     PlaceLostError,
     RatingError,
@@ -237,7 +238,7 @@ def test_conversations_of_the_store_are_shown_until_they_are_deleted(store: Epis
     ratings = Ratings(store, found)
     for judge in ("j1", "j2"):
         judge_all(ratings, judge)
-    deleted = store.forget("anna")
+    deleted = forget(store, "anna")
     assert deleted["judgements"] == 2
     assert judge_all(ratings, "j3") == [second]
     assert list(rating_figures(store)["models"]) == ["m2"]
@@ -248,7 +249,7 @@ def test_redacted_conversations_are_not_shown(file_store: EpisodeStore) -> None:
     ratings = Ratings(file_store, stored_dialogues(file_store))
     with file_store.writing() as connection:
         connection.execute(sa.text("UPDATE hybrid_episodes SET status = 'promoted'"))
-    assert file_store.redact("drop", before=100.0) == 1
+    assert redact(file_store, "drop", before=100.0) == 1
     assert "Hello" not in json.dumps(file_store.episode(id).recorded.dialogue.transcript())  # type: ignore[union-attr]
     assert ratings.take("j") is None
     assert stored_dialogues(file_store) == []

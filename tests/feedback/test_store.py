@@ -18,6 +18,7 @@ from rasa_hybrid.dialogue import Decision, Dialogue, Override, SystemAction, Tur
 from rasa_hybrid.feedback.collected import CollectedEvents
 from rasa_hybrid.feedback.database import StoreError
 from rasa_hybrid.feedback.ledger import Ledger, LostClaimError
+from rasa_hybrid.feedback.privacy import forget, redact
 from rasa_hybrid.feedback.records import Outcome, Recorded, Step, episode_id
 from rasa_hybrid.feedback.schema import metadata
 from rasa_hybrid.feedback.store import (
@@ -311,7 +312,7 @@ def test_everything_of_a_sender_is_deleted_and_does_not_come_back(store: Episode
     store.assembled(id, "anna", 1.0, recorded())
     said = {"sender_id": "anna", "timestamp": 1.0, "event": "user"}
     CollectedEvents(store).add("broker", [(1, said)])
-    deleted = store.forget("anna", now=50.0)
+    deleted = forget(store, "anna", now=50.0)
     assert deleted == {"judgements": 0, "episodes": 1, "feedback": 1, "events": 1}
     assert not store.knows("anna")
     store.begin("anna", 1.0)
@@ -330,7 +331,7 @@ def test_a_deleted_episode_takes_the_candidate_with_it_that_was_taught_by_it(
     ledger.rebase("base", "base.tar.gz")
     candidate, _ = ledger.claim(2)
     assert candidate is not None
-    store.forget("user 0")
+    forget(store, "user 0")
     with pytest.raises(LostClaimError, match="1 are still its own"):
         ledger.finish(candidate.id, "c.tar.gz", ids)
     ledger.abandon(candidate.id)
@@ -344,15 +345,15 @@ def test_personal_text_is_gone_after_learning_and_figures_stay(
     id = store.begin("anna", 1.0)
     store.give("anna", Outcome(success=True), "anna says hello", id="f")
     store.assembled(id, "anna", 1.0, recorded())
-    assert store.redact(how, before=10.0) == 0
+    assert redact(store, how, before=10.0) == 0
     ledger = Ledger(store)
     ledger.rebase("base", "base.tar.gz")
     candidate, _ = ledger.claim(1)
     assert candidate is not None
     ledger.finish(candidate.id, "c.tar.gz", [id])
     ledger.decide(candidate.id, True, {})
-    assert store.redact(how, before=5.0) == 0
-    assert store.redact(how, before=10.0) == 1
+    assert redact(store, how, before=5.0) == 0
+    assert redact(store, how, before=10.0) == 1
     everything = _everything(store)
     assert "anna" not in everything and "thai" not in everything
     found = store.episode(id)

@@ -38,13 +38,7 @@ def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict
 
 
 def forgotten_until(database: Database, connection: sa.engine.Connection, sender: str) -> float:
-    """Unix time up to which nothing of a sender is to be stored again; minus infinity for most.
-
-    Args:
-        database: of the store.
-        connection: in whose transaction is asked.
-        sender: of a conversation.
-    """
+    """Unix time up to which nothing of a sender is to be stored again, minus infinity if they never asked for that."""
     hashed = _hashed(database, sender)
     query = sa.select(forgotten.c.until).where(forgotten.c.sender_hash == hashed)
     until = connection.execute(query).scalar()

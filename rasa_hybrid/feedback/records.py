@@ -64,7 +64,6 @@ class Given:
     comment: Optional[str] = None
     id: Optional[str] = None
     episode: Optional[str] = None
-    source: str = "feedback"
     most_a_day: Optional[int] = None
     now: Optional[float] = None
 

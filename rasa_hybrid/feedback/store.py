@@ -19,16 +19,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import replace
-from typing import (
-    Any,
-    Dict,
-    Iterator,
-    List,
-    Optional,
-    Sequence,
-    Tuple,
-    Union,
-)
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import sqlalchemy as sa
 
@@ -64,6 +55,9 @@ class FeedbackConflictError(ValueError):
 class TooMuchFeedbackError(ValueError):
     """A sender has given more feedback than is allowed."""
 
+
+#: Why feedback is not taken.
+_REFUSALS = (UnknownConversationError, FeedbackConflictError, TooMuchFeedbackError)
 
 # The statements of the path that users wait for, built once.
 _OUTLINE = (episodes.c.id, episodes.c.status, episodes.c.settled, episodes.c.turns)
@@ -102,7 +96,7 @@ _SETTLE = (
     .values(
         status=sa.bindparam("new_status"),
         settled=sa.bindparam("at"),
-        source=sa.bindparam("who_told"),
+        source="feedback",
         success=sa.bindparam("new_success"),
         reward=sa.bindparam("new_reward"),
         rating=sa.bindparam("new_rating"),
@@ -147,23 +141,14 @@ class EpisodeStore(Database):
             raise UnknownConversationError(f"there is no episode {id!r}")
         return StoredEpisode.from_row(row)
 
-    def episodes(self, *states: str, newest: Optional[int] = None) -> Iterator[StoredEpisode]:
-        """Episodes of the given states (all without any), in the order in which they were settled.
-
-        Args:
-            states: of `STATES`.
-            newest: only so many of the latest.
-        """
-        order = (episodes.c.settled, episodes.c.begun, episodes.c.id)
-        query = sa.select(episodes).order_by(*order)
-        if newest is not None:
-            query = sa.select(episodes).order_by(*(c.desc() for c in order)).limit(newest)
+    def episodes(self, *states: str) -> Iterator[StoredEpisode]:
+        """Episodes of the given states (all without any), in the order in which they were settled."""
+        query = sa.select(episodes).order_by(episodes.c.settled, episodes.c.begun, episodes.c.id)
         if states:
             query = query.where(episodes.c.status.in_(states))
         with self.reading() as connection:
             rows = connection.execute(query).all()
-        for row in reversed(rows) if newest is not None else rows:
-            yield StoredEpisode.from_row(row)
+        yield from map(StoredEpisode.from_row, rows)
 
     def counts(self) -> Dict[str, int]:
         """Number of episodes in each state."""
@@ -181,7 +166,6 @@ class EpisodeStore(Database):
         comment: Optional[str] = None,
         id: Optional[str] = None,
         episode: Optional[str] = None,
-        source: str = "feedback",
         most_a_day: Optional[int] = None,
         now: Optional[float] = None,
     ) -> Receipt:
@@ -193,7 +177,6 @@ class EpisodeStore(Database):
             comment: in the user's words.
             id: of this feedback; the same id again changes nothing. None: a new one.
             episode: the episode that it is about; None: the sender's latest.
-            source: feedback, event or silence.
             most_a_day: feedback of one sender in 24 hours.
             now: Unix time.
 
@@ -202,7 +185,7 @@ class EpisodeStore(Database):
             FeedbackConflictError: if the id stands for other feedback, or the episode has been learnt from.
             TooMuchFeedbackError: if the sender has given `most_a_day` already.
         """
-        given = Given(sender, outcome, comment, id, episode, source, most_a_day, now)
+        given = Given(sender, outcome, comment, id, episode, most_a_day, now)
         [receipt] = self.give_all([given])
         if isinstance(receipt, Exception):
             raise receipt
@@ -219,21 +202,17 @@ class EpisodeStore(Database):
             for one in given:
                 try:
                     answers.append(self._give(connection, one))
-                except (
-                    UnknownConversationError,
-                    FeedbackConflictError,
-                    TooMuchFeedbackError,
-                ) as error:  # each is raised before anything is written
+                except _REFUSALS as error:  # each is raised before anything is written
                     answers.append(error)
         return answers
 
     def _give(self, connection: sa.engine.Connection, given: Given) -> Receipt:
         now = time.time() if given.now is None else given.now
         id = given.id or uuid.uuid4().hex
-        sender, outcome, episode = given.sender, given.outcome, given.episode
+        sender, episode, said = given.sender, given.episode, given.outcome.to_row()
         known = connection.execute(_KNOWN, {"one": id}).first() if given.id else None
         if known is not None:
-            return self._again(known, sender, outcome, given.comment, episode)
+            return _again(Receipt.from_row(known), given)
         if given.most_a_day is not None:
             lately = {"who": sender, "since": now - _DAY}
             count = connection.execute(_GIVEN_LATELY, lately).scalar_one()
@@ -255,28 +234,17 @@ class EpisodeStore(Database):
             raise FeedbackConflictError(
                 f"the episode {row.id!r} is {row.status}: it has been learnt from already"
             )
-        said = outcome.to_row()
-        inserted = connection.execute(
-            _INSERT,
-            {
-                "id": id,
-                "episode": row.id,
-                "sender": sender,
-                "comment": given.comment,
-                "received": now,
-                **said,
-            },
-        )
-        if not inserted.rowcount:
+        about = {"id": id, "episode": row.id, "sender": sender, "comment": given.comment}
+        if not connection.execute(_INSERT, {**about, "received": now, **said}).rowcount:
             # Another request with this id was faster.
             known = connection.execute(_KNOWN, {"one": id}).one()
-            return self._again(known, sender, outcome, given.comment, episode)
+            return _again(Receipt.from_row(known), given)
         if row.settled is not None:
             connection.execute(_SUPERSEDE, {"about": row.id, "this": id})
         status = OPEN if row.turns is None else NEW
-        told = {"new_status": status, "at": now, "who_told": given.source}
-        connection.execute(_SETTLE, {"one": row.id, **told, **{f"new_{k}": said[k] for k in said}})
-        return Receipt(id, row.id, sender, outcome, given.comment, now, "accepted")
+        told = {"new_status": status, "at": now, **{f"new_{k}": said[k] for k in said}}
+        connection.execute(_SETTLE, {"one": row.id, **told})
+        return Receipt(id, row.id, sender, given.outcome, given.comment, now, "accepted")
 
     def receipt(self, id: str) -> Receipt:
         """A stored feedback.
@@ -331,28 +299,6 @@ class EpisodeStore(Database):
             )
         return replace(Receipt.from_row(row), status="withdrawn")
 
-    def _again(
-        self,
-        row: Any,
-        sender: str,
-        outcome: Outcome,
-        comment: Optional[str],
-        episode: Optional[str],
-    ) -> Receipt:
-        """The answer to a feedback id that is known."""
-        known = Receipt.from_row(row)
-        is_same = (
-            known.sender == sender
-            and known.outcome == outcome
-            and (comment or None) == (known.comment or None)
-            and episode in (None, known.episode)
-        )
-        if not is_same:
-            raise FeedbackConflictError(
-                f"the feedback id {known.id!r} has been used for other feedback"
-            )
-        return replace(known, duplicate=True)
-
     def settled(self, id: str) -> Optional[float]:
         """When feedback about an episode was given; None if it was not, or only the conversation told its outcome."""
         query = sa.select(episodes.c.settled).where(
@@ -386,7 +332,6 @@ class EpisodeStore(Database):
         begun: float,
         recorded: Recorded,
         outcome: Optional[Outcome] = None,
-        source: str = "event",
         settled: Optional[float] = None,
     ) -> bool:
         """Stores the dialogue of an episode; its outcome too, if it is known and nobody has given feedback.
@@ -397,7 +342,6 @@ class EpisodeStore(Database):
             begun: timestamp of the session's first event.
             recorded: what the model saw and did.
             outcome: as an intent, a slot or an action told it.
-            source: who told the outcome.
             settled: Unix time at which it was told.
 
         Returns:
@@ -415,7 +359,7 @@ class EpisodeStore(Database):
                 return False
             told = row.settled is not None
             if outcome is not None and row.source != "feedback":
-                values.update(outcome.to_row(), source=source, settled=settled or recorded.ended)
+                values.update(outcome.to_row(), source="event", settled=settled or recorded.ended)
                 told = True
             values["status"] = NEW if told else row.status
             connection.execute(sa.update(episodes).where(episodes.c.id == id).values(**values))
@@ -474,3 +418,22 @@ class EpisodeStore(Database):
                 )
                 .values(status=LOST)
             ).rowcount
+
+
+def _again(known: Receipt, given: Given) -> Receipt:
+    """The answer to a feedback id that is known.
+
+    Raises:
+        FeedbackConflictError: if it stands for other feedback.
+    """
+    is_same = (
+        known.sender == given.sender
+        and known.outcome == given.outcome
+        and (known.comment or None) == (given.comment or None)
+        and given.episode in (None, known.episode)
+    )
+    if not is_same:
+        raise FeedbackConflictError(
+            f"the feedback id {known.id!r} has been used for other feedback"
+        )
+    return replace(known, duplicate=True)

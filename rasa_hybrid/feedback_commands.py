@@ -128,8 +128,9 @@ def learn(
     """Learn from the feedback of real conversations, and publish models that pass the gate."""
     from rasa_hybrid.corpora import read_jsonl
     from rasa_hybrid.feedback.database import Database, StoreError
+    from rasa_hybrid.feedback.folder import LearnerError
     from rasa_hybrid.feedback.gate import Gate, read_corpora
-    from rasa_hybrid.feedback.learner import Learner, LearnerError, LearnerSettings
+    from rasa_hybrid.feedback.learner import Learner, LearnerSettings
 
     if not (regression or project or no_gate):
         raise click.UsageError(
@@ -211,7 +212,8 @@ def _show(candidate: str, status: str, figures: Dict[str, Any], as_json: bool) -
 def rollback(store: str, out: str, as_json: bool) -> None:
     """Serve the model before the last one again."""
     from rasa_hybrid.feedback.database import Database, StoreError
-    from rasa_hybrid.feedback.learner import LearnerError, roll_back
+    from rasa_hybrid.feedback.folder import LearnerError
+    from rasa_hybrid.feedback.learner import roll_back
 
     try:
         opened = Database(store)

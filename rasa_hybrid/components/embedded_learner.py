@@ -103,14 +103,14 @@ class EmbeddedLearner:
             self._served = agent.model_id
             logger.info(f"The model {head.id} is served now.")
 
-    # The learner's module needs a POSIX system, which a server without an embedded one does not.
+    # The learner and its folder need a POSIX system, which a server without an embedded one does not.
     def _begin_with(self, path: str, database: Database) -> Optional[Model]:
         from rasa_hybrid.feedback.learner import begin_with
 
         return begin_with(path, Ledger(database), self._folder())
 
     def _folder(self) -> Any:
-        from rasa_hybrid.feedback.learner import ModelFolder
+        from rasa_hybrid.feedback.folder import ModelFolder
 
         return ModelFolder(self._learning["out"])
 

@@ -7,38 +7,27 @@ may die anywhere: what it had not finished is given back and learnt again.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-import shutil
-import time
-import uuid
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from rasa_hybrid.dialogue import Dialogue, DomainFacts, Turn
+from rasa_hybrid.dialogue import Dialogue, DomainFacts
 from rasa_hybrid.dialogue.episode import Episode
 from rasa_hybrid.feedback import archive
 from rasa_hybrid.feedback.database import Database
+from rasa_hybrid.feedback.folder import LearnerError, ModelFolder
 from rasa_hybrid.feedback.gate import Gate, Verdict
-from rasa_hybrid.feedback.ledger import BASE, Ledger, LostClaimError, Model
-from rasa_hybrid.feedback.records import StoredEpisode
-from rasa_hybrid.feedback.rewards import Rewards, succeeded, to_episode, tracked_goals
+from rasa_hybrid.feedback.ledger import ABANDONED, BASE, Ledger, LostClaimError, Model
+from rasa_hybrid.feedback.records import PROMOTED, StoredEpisode
+from rasa_hybrid.feedback.rewards import Rewards, labelled_by_belief, succeeded, to_episode
 from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.checkpoint import load_archive
 from rasa_hybrid.model.encoding import Encoder
 
 logger = logging.getLogger(__name__)
-
-PROMOTED, REJECTED = "promoted", "rejected"
-
-
-class LearnerError(RuntimeError):
-    """The learner can't work; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +139,7 @@ class Learner:
             logger.warning(f"{error} What is left of its episodes is learnt again.")
             self.ledger.abandon(candidate.id, {"reason": str(error)})
             self.folder.archive(candidate.id).unlink(missing_ok=True)
-            return Decided(candidate.id, "abandoned", {"reason": str(error)})
+            return Decided(candidate.id, ABANDONED, {"reason": str(error)})
         except BaseException:
             # Whatever it was, it must not keep the episodes; it is told by whoever called.
             self.ledger.abandon(candidate.id)
@@ -336,33 +325,6 @@ def roll_back(database: Database, out: str) -> Tuple[Model, Model]:
     return given_up, now
 
 
-def labelled_by_belief(stored: StoredEpisode) -> Dialogue:
-    """A successful dialogue as something to learn from.
-
-    What was tracked at the end was right, as the conversation went well. A turn is labelled with what was tracked in it if
-    that agrees with the end; actions are learnt where our own policy chose them.
-    """
-    assert stored.recorded is not None
-    dialogue, steps = stored.recorded.dialogue, stored.recorded.steps
-    tracked = tracked_goals(stored)
-    final = next((goal for goal in reversed(tracked) if goal is not None), None)
-    turns: List[Turn] = []
-    for turn, turn_steps, goal in zip(dialogue.turns, steps, tracked):
-        agrees = (
-            goal is not None
-            and final is not None
-            and all(final.get(slot) == value for slot, value in goal.items())
-        )
-        actions = tuple(
-            replace(action, learn=step.policy == "hybrid")
-            for action, step in zip(turn.actions, turn_steps)
-        )
-        turns.append(
-            replace(turn, goal=goal if agrees and turn.user is not None else None, actions=actions)
-        )
-    return replace(dialogue, turns=tuple(turns))
-
-
 def _can_be_read(encoder: Encoder, stored: StoredEpisode) -> bool:
     """Whether the model can read a dialogue; one that it can't must not stop the others."""
     try:
@@ -377,113 +339,3 @@ def _off_policy(model: ActingModel, episodes: Sequence[Episode]) -> Dict[str, An
     found = [(importance_weight(model, episode), sum(episode.rewards)) for episode in episodes]
     weighted = [(weight, earned) for weight, earned in found if weight is not None]
     return off_policy_estimate([w for w, _ in weighted], [r for _, r in weighted]).to_dict()
-
-
-class ModelFolder:
-    """The learner's folder: published archives on top, all that it keeps below `learner/`.
-
-    Args:
-        out: the folder; `rasa run -m` may point to it.
-    """
-
-    def __init__(self, out: str) -> None:
-        self.out = Path(out)
-        self.kept = self.out / "learner"
-        self.kept.mkdir(parents=True, exist_ok=True)
-        self._lock: Any = None
-
-    def lock(self) -> None:
-        """Keeps other learners out of the folder.
-
-        Raises:
-            LearnerError: if there is one.
-        """
-        self._lock = open(self.kept / "lock", "a")  # noqa: SIM115 - held until `unlock`
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise LearnerError(
-                f"Another learner works in {self.out}: stop it, or use another --out."
-            ) from None
-
-    def unlock(self) -> None:
-        """Lets other learners in."""
-        if self._lock is not None:
-            self._lock.close()
-
-    def learner(self) -> str:
-        """The name of this folder's learner, the same after a restart."""
-        path = self.kept / "name"
-        if not path.exists():
-            _write(path, uuid.uuid4().hex)
-        return path.read_text()
-
-    def archive(self, id: str) -> Path:
-        """Where the archive of a model is kept."""
-        return self.kept / f"{id}.tar.gz"
-
-    def take(self, base: str) -> str:
-        """Keeps an archive of `rasa train`; its id."""
-        id = archive.read_id(base)
-        if not self.archive(id).exists():
-            _copy(Path(base), self.archive(id))
-        return id
-
-    @property
-    def has_published(self) -> bool:
-        """Whether a model of the learner was ever published here."""
-        return (self.kept / "published").exists()
-
-    def publish(self, id: str) -> None:
-        """Makes a model the newest archive of the folder, unless it is already."""
-        mark = self.kept / "published"
-        if mark.exists() and mark.read_text() == id:
-            return
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-learnt-{id[:12]}.tar.gz"
-        _copy(self.archive(id), self.out / name)
-        _write(mark, id)
-
-    def keep_state(self, id: str, state: Mapping[str, np.ndarray]) -> None:
-        """Keeps what the next update of a model depends on."""
-        path = self.kept / f"{id}.npz"
-        written = path.with_suffix(".writing.npz")
-        np.savez(written, **dict(state))
-        os.replace(written, path)
-
-    def state(self, id: str) -> Optional[Dict[str, np.ndarray]]:
-        """What was kept for a model; None if nothing was."""
-        path = self.kept / f"{id}.npz"
-        if not path.exists():
-            return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-
-    def tidy(self, ledger: Ledger, keep: int) -> None:
-        """Deletes archives that are neither of the last models of the lineage nor its base."""
-        lineage = ledger.lineage()
-        wanted = {model.id for model in lineage[: keep + 1]} | {m.id for m in lineage[-1:]}
-        wanted |= {m.id for m in ledger.models() if m.status in ("building", "finished")}
-        for path in [*self.kept.glob("*.tar.gz"), *self.kept.glob("*.npz")]:
-            if path.name.split(".")[0] not in wanted:
-                path.unlink(missing_ok=True)
-        for path in self.kept.glob(".writing-*"):
-            shutil.rmtree(path, ignore_errors=True)
-        published = sorted(self.out.glob("*-learnt-*.tar.gz"), key=lambda p: p.stat().st_mtime_ns)
-        for path in published[: -(keep + 1)]:
-            path.unlink(missing_ok=True)
-
-
-def _copy(source: Path, destination: Path) -> None:
-    """A copy that appears when it is whole."""
-    written = destination.with_name(f".{destination.name}.writing")
-    shutil.copyfile(source, written)
-    with open(written, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(written, destination)
-
-
-def _write(path: Path, text: str) -> None:
-    written = path.with_name(f".{path.name}.writing")
-    written.write_text(text)
-    os.replace(written, path)

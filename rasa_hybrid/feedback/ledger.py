@@ -35,7 +35,7 @@ from rasa_hybrid.feedback.schema import episodes, heads, models
 
 BASE, BUILDING, FINISHED, ABANDONED = "base", "building", "finished", "abandoned"
 #: Candidates that nobody has decided on.
-_UNDECIDED = (BUILDING, FINISHED)
+PENDING = (BUILDING, FINISHED)
 _HEAD = "head"
 
 
@@ -203,7 +203,7 @@ class Ledger:
         with self.database.writing() as connection:
             done = connection.execute(
                 sa.update(models)
-                .where(models.c.id == candidate, models.c.status.in_(_UNDECIDED))
+                .where(models.c.id == candidate, models.c.status.in_(PENDING))
                 .values(lease=time.time() + self.lease)
             )
             if not done.rowcount:
@@ -291,7 +291,7 @@ class Ledger:
         """Gives up what this learner left behind when it died, and what others did not renew; ids of the candidates."""
         now = time.time() if now is None else now
         query = sa.select(models.c.id).where(
-            models.c.status.in_(_UNDECIDED),
+            models.c.status.in_(PENDING),
             sa.or_(models.c.learner == self.learner, models.c.lease < now),
         )
         with self.database.writing() as connection:
@@ -358,7 +358,7 @@ class Ledger:
 def _abandon(connection: sa.engine.Connection, candidate: str, figures: Mapping[str, Any]) -> None:
     done = connection.execute(
         sa.update(models)
-        .where(models.c.id == candidate, models.c.status.in_(_UNDECIDED))
+        .where(models.c.id == candidate, models.c.status.in_(PENDING))
         .values(status=ABANDONED, decided=time.time(), figures=json.dumps(figures), lease=None)
     )
     if done.rowcount:

@@ -1,11 +1,11 @@
-"""From what users said to reward points, and from stored episodes to those that learning reads."""
+"""From what users said to reward points, and from stored episodes to what learning reads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Dict, List, Optional
 
-from rasa_hybrid.dialogue import NONE
+from rasa_hybrid.dialogue import NONE, Dialogue, Turn
 from rasa_hybrid.dialogue.episode import Episode
 from rasa_hybrid.feedback.records import Outcome, StoredEpisode
 
@@ -78,3 +78,30 @@ def to_episode(stored: StoredEpisode, rewards: Rewards) -> Episode:
         success=succeeded(stored.outcome),
         model_id=stored.recorded.model,
     )
+
+
+def labelled_by_belief(stored: StoredEpisode) -> Dialogue:
+    """A successful dialogue as something to learn from.
+
+    What was tracked at the end was right, as the conversation went well. A turn is labelled with what was tracked in it if
+    that agrees with the end; actions are learnt where our own policy chose them.
+    """
+    assert stored.recorded is not None
+    dialogue, steps = stored.recorded.dialogue, stored.recorded.steps
+    tracked = tracked_goals(stored)
+    final = next((goal for goal in reversed(tracked) if goal is not None), None)
+    turns: List[Turn] = []
+    for turn, turn_steps, goal in zip(dialogue.turns, steps, tracked):
+        agrees = (
+            goal is not None
+            and final is not None
+            and all(final.get(slot) == value for slot, value in goal.items())
+        )
+        actions = tuple(
+            replace(action, learn=step.policy == "hybrid")
+            for action, step in zip(turn.actions, turn_steps)
+        )
+        turns.append(
+            replace(turn, goal=goal if agrees and turn.user is not None else None, actions=actions)
+        )
+    return replace(dialogue, turns=tuple(turns))

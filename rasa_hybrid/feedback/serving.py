@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Type
 
 from rasa_hybrid.feedback.database import Database
-from rasa_hybrid.feedback.learner import ModelFolder
+from rasa_hybrid.feedback.folder import ModelFolder
 from rasa_hybrid.feedback.ledger import Ledger
 
 

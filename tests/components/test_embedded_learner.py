@@ -19,7 +19,8 @@ from rasa_hybrid.components.embedded_learner import EmbeddedLearner
 from rasa_hybrid.corpora import write_jsonl
 from rasa_hybrid.dialogue import Dialogue, SystemAction, Turn, Utterance
 from rasa_hybrid.feedback import archive as archives
-from rasa_hybrid.feedback.learner import ModelFolder, roll_back
+from rasa_hybrid.feedback.folder import ModelFolder
+from rasa_hybrid.feedback.learner import roll_back
 from rasa_hybrid.feedback.ledger import Ledger
 from rasa_hybrid.feedback.store import EpisodeStore
 from rasa_hybrid.feedback_commands import learn

@@ -25,17 +25,12 @@ from rasa_hybrid.components.episodes import Signals, assemble
 from rasa_hybrid.components.policy import served_runtime
 from rasa_hybrid.dialogue import DomainFacts
 from rasa_hybrid.feedback import archive as archives
+from rasa_hybrid.feedback.folder import LearnerError, ModelFolder
 from rasa_hybrid.feedback.gate import Gate
-from rasa_hybrid.feedback.learner import (
-    Learner,
-    LearnerError,
-    LearnerSettings,
-    ModelFolder,
-    labelled_by_belief,
-    roll_back,
-)
+from rasa_hybrid.feedback.learner import Learner, LearnerSettings, roll_back
 from rasa_hybrid.feedback.ledger import Ledger
 from rasa_hybrid.feedback.records import Outcome
+from rasa_hybrid.feedback.rewards import labelled_by_belief
 from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
 from rasa_hybrid.feedback.serving import model_server
 from rasa_hybrid.feedback.store import EpisodeStore

@@ -105,7 +105,7 @@ _SETTLE = (
 
 
 class EpisodeStore(Database):
-    """The conversations and the feedback of a database; opened as that is."""
+    """A database with its conversations and what was said of them; it is opened as any `Database` is."""
 
     # --- conversations ------------------------------------------------------------------------------
 

@@ -25,13 +25,14 @@ def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict
     now = time.time() if now is None else now
     with database.writing() as connection:
         deleted = {}
-        theirs = sa.select(episodes.c.id).where(episodes.c.sender == sender)
+        hashed = _hashed(database, sender)
+        names = (sender, hashed)  # what was redacted stands under the hash
+        theirs = sa.select(episodes.c.id).where(episodes.c.sender.in_(names))
         done = connection.execute(sa.delete(judgements).where(judgements.c.dialogue.in_(theirs)))
         deleted["judgements"] = done.rowcount
         for name, table in (("episodes", episodes), ("feedback", feedback), ("events", events)):
-            done = connection.execute(sa.delete(table).where(table.c.sender == sender))
+            done = connection.execute(sa.delete(table).where(table.c.sender.in_(names)))
             deleted[name] = done.rowcount
-        hashed = _hashed(database, sender)
         connection.execute(sa.delete(forgotten).where(forgotten.c.sender_hash == hashed))
         connection.execute(sa.insert(forgotten).values(sender_hash=hashed, until=now))
     return deleted

@@ -111,7 +111,7 @@ class EpisodeStore(Database):
 
     def token(self, sender: str) -> str:
         """The secret that proves that someone is a party of a conversation; the same in every process."""
-        return self.signature(sender)[:40]
+        return self.signature(f"token\n{sender}")[:40]
 
     def begin(self, sender: str, begun: float) -> str:
         """Makes an episode known, if it is not yet, and gives its id."""
@@ -232,7 +232,12 @@ class EpisodeStore(Database):
             )
         if row.status not in UNDECIDED:
             raise FeedbackConflictError(
-                f"the episode {row.id!r} is {row.status}: it has been learnt from already"
+                f"the episode {row.id!r} is {row.status}: "
+                + (
+                    "its dialogue is gone"
+                    if row.status == LOST
+                    else "it has been learnt from already"
+                )
             )
         about = {"id": id, "episode": row.id, "sender": sender, "comment": given.comment}
         if not connection.execute(_INSERT, {**about, "received": now, **said}).rowcount:

@@ -363,6 +363,17 @@ def test_personal_text_is_gone_after_learning_and_figures_stay(
     assert step.decision == Decision("utter_offer", 0.75)
     assert [chance for _, chance in step.belief["cuisine"]] == [0.9, 0.1]
     assert ledger.release("promoted") == 0
+    # It stands under the hash of the sender now, and is still the sender's to have deleted.
+    assert forget(store, "anna") == {"judgements": 0, "episodes": 1, "feedback": 1, "events": 0}
+    assert id not in _everything(store)
+
+
+def test_feedback_on_a_conversation_whose_events_are_gone_says_so(store: EpisodeStore) -> None:
+    store.begin("anna", 1.0)
+    store.give("anna", Outcome(success=True), id="f", now=2.0)
+    assert store.lose(before=3.0) == 1
+    with pytest.raises(FeedbackConflictError, match="is lost: its dialogue is gone"):
+        store.give("anna", Outcome(success=False), id="g")
 
 
 def test_events_of_a_broker_are_kept_once_and_in_order(store: EpisodeStore) -> None:

@@ -190,6 +190,23 @@ def test_while_the_store_is_locked_nothing_is_acknowledged_that_is_not_stored(
     assert store.receipt("kate 1").outcome == Outcome(rating=3)
 
 
+def test_a_conversation_that_the_store_cannot_be_told_of_goes_on(running: Running) -> None:
+    server, store = running
+    database = sqlite3.connect(store.engine.url.database, isolation_level=None)
+    database.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON hybrid_episodes BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    untold = server.say("lea", "hello")
+    assert untold.status == 200 and untold.body
+    assert all("feedback" not in reply for reply in untold.body)
+    assert "X-Conversation-Token" not in untold.headers
+    database.execute("DROP TRIGGER full")
+    database.close()
+    told = server.say("lea", "thai food on friday")
+    assert told.status == 200 and all(reply["feedback"]["episode"] for reply in told.body)
+    assert server.rate("lea", told.headers["X-Conversation-Token"], success=True).status == 201
+
+
 def test_feedback_of_somebody_else_about_nobody_or_without_proof_is_refused(
     running: Running,
 ) -> None:

@@ -35,12 +35,13 @@ class RatedServer(RasaServerAgent):
 
     def begin(self, count: int) -> None:
         super().begin(count)
-        self._told: List[Dict[str, Any]] = [{}] * count
+        self._told: List[Dict[str, Any]] = [{} for _ in range(count)]
 
     def say(self, i: int, text: str, channel: str = "hybrid") -> List[Dict[str, Any]]:
         replies = super().say(i, text, channel)
         for reply in replies:
-            self._told[i] = reply.get("feedback") or self._told[i]
+            # The token comes with the first replies alone.
+            self._told[i] = {**self._told[i], **reply.get("feedback", {})}
         return replies
 
     def rate(self, i: int, success: bool) -> None:

@@ -8,6 +8,7 @@ new users.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -23,6 +24,7 @@ from tqdm import tqdm
 from benchmarks.__main__ import PROJECT, ensure_knowledge_base, machine
 from benchmarks.serving import action_server, served
 from rasa_hybrid.simulation.rasa_server import RasaServerAgent
+from tests.components.bot_server import free_port
 
 #: Dialogues of the model's training corpus that every update mixes in, and as many that the gate looks at.
 _CORPUS, _REGRESSION = 1000, 300
@@ -144,6 +146,10 @@ def prepare(model: Path, out: Path, learning_rate: float) -> Path:
         },
     }
     credentials = {"rest": None, "rasa_hybrid.FeedbackChannel": channel}
+    endpoints = (out / "endpoints.yml").read_text(encoding="utf-8")
+    port = f"http://localhost:{free_port()}/"  # not that of another action server on this machine
+    endpoints = re.sub(r"http://localhost:\d+/", port, endpoints)
+    (out / "endpoints.yml").write_text(endpoints, encoding="utf-8")
     (out / "credentials.yml").write_text(yaml.safe_dump(credentials), encoding="utf-8")
     return out
 

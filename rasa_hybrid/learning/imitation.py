@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 import numpy as np
 
 from rasa_hybrid.dialogue import Dialogue, tokenize
+from rasa_hybrid.learning.optimiser import between
 from rasa_hybrid.learning.supervised import SupervisedTrainer, as_heard
 from rasa_hybrid.model.batching import collate
 from rasa_hybrid.model.encoding import EncodedTurn, Encoder
@@ -187,10 +188,7 @@ class Imitator:
         """The parameters of what results, as arrays, those of the words as far as there are words."""
         learnt = self._trainer.weights()
         if not self.settings.retrain_epochs:
-            share = np.float32(self.settings.interpolation)
-            learnt = {
-                name: start + share * (learnt[name] - start) for name, start in self._start.items()
-            }
+            learnt = between(self._start, learnt, self.settings.interpolation)
         return {**learnt, "words": learnt["words"][: len(self.encoder.vocabulary.words)]}
 
     def add(self, dialogues: Sequence[Dialogue]) -> None:

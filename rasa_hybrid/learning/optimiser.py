@@ -47,6 +47,25 @@ def restore_weights(model: JointModel, state: Mapping[str, np.ndarray]) -> None:
         variable.assign(value)
 
 
+def between(
+    start: Mapping[str, np.ndarray], learnt: Mapping[str, np.ndarray], share: float
+) -> Dict[str, np.ndarray]:
+    """Weights on the line from those to begin with to the trained ones (Wortsman et al., 2022).
+
+    What lies between is often better than either end where the data are unlike those of the training.
+
+    Args:
+        start: by name.
+        learnt: the same parameters.
+        share: 0 gives `start`, 1 gives `learnt`.
+    """
+    if share == 1:
+        return dict(learnt)
+    return {
+        name: value + np.float32(share) * (learnt[name] - value) for name, value in start.items()
+    }
+
+
 class RunningAverage:
     """Average of a model's weights over the latest updates (Polyak and Juditsky, 1992), which is steadier than the last ones.
 

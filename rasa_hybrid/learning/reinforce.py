@@ -18,6 +18,7 @@ from rasa_hybrid.dialogue.episode import Decision, Episode
 from rasa_hybrid.learning.hindsight import hindsight_labels
 from rasa_hybrid.learning.optimiser import (
     RunningAverage,
+    between,
     optimiser_state,
     restore_optimiser,
     restore_weights,
@@ -66,6 +67,9 @@ class ReinforceSettings:
     hindsight_weight: float = 1.0
     #: Decay per update of the running average of the weights that learning ends with; 0: the last weights themselves.
     weight_averaging: float = 0.99
+    #: Share of what was learnt in the model that learning ends with, which lies between the one to begin with and the
+    #: trained one: the rest keeps it good at wordings that nobody rated. 1: the trained one.
+    interpolation: float = 0.5
     #: Largest importance weight pi(a) / propensity of a decision; 0: none, all episodes are taken for the current
     #: model's own.
     importance_clip: float = 0.0
@@ -105,6 +109,7 @@ PRESETS: Dict[str, Dict[str, Any]] = {
         "supervised_weight": 0.0,
         "hindsight_weight": 0.0,
         "weight_averaging": 0.0,
+        "interpolation": 1.0,
     },
 }
 _RANGES: Dict[str, Tuple[float, float]] = {
@@ -118,6 +123,7 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "supervised_weight": (0, 1e6),
     "hindsight_weight": (0, 1e6),
     "weight_averaging": (0, 0.99999),
+    "interpolation": (0, 1),
     "importance_clip": (0, 1e6),
     "least_effective": (0, 1),
     "seed": (0, 2**31 - 1),
@@ -232,6 +238,7 @@ class Reinforcer:
     ) -> None:
         self.encoder, self.settings = encoder, settings or ReinforceSettings()
         sizes = sizes_of(encoder.vocabulary, encoder.ontology)
+        self._start = dict(weights)
         self.model = JointModel(encoder.settings, sizes, weights)
         self._anchor = (
             JointModel(encoder.settings, sizes, weights) if self.settings.kl_weight else None
@@ -254,7 +261,7 @@ class Reinforcer:
 
     def weights(self) -> Dict[str, np.ndarray]:
         """The parameters that learning would end with now; those to collect episodes with are `model.weights()`."""
-        return self._average.weights()
+        return between(self._start, self._average.weights(), self.settings.interpolation)
 
     def update(self, episodes: Sequence[Episode]) -> UpdateResult:
         """One step of Adam on a mini-batch of episodes.

@@ -240,6 +240,16 @@ def belief_loss(reinforcer, dialogues):
     return float(supervised_losses(reinforcer.model(batch), batch, encoder.settings).belief)
 
 
+def test_learning_ends_between_the_model_to_begin_with_and_the_trained_one():
+    encoder, weights, dialogues = world()
+    reinforcer = Reinforcer(encoder, weights, replace(PAPER, interpolation=0.25))
+    reinforcer.update(episodes(encoder, dialogues[:4]))
+    trained, ended = reinforcer.model.weights(), reinforcer.weights()
+    assert not np.allclose(trained["policy/bias"], weights["policy/bias"])
+    for name, start in weights.items():
+        np.testing.assert_allclose(ended[name], 0.75 * start + 0.25 * trained[name], atol=1e-6)
+
+
 def test_learning_ends_with_the_average_and_goes_on_with_the_last_weights():
     encoder, weights, dialogues = world()
     reinforcer = Reinforcer(encoder, weights, replace(PAPER, weight_averaging=0.99))

@@ -278,7 +278,7 @@ def _commands() -> List[Tuple[str, str]]:
 
 @pytest.mark.parametrize("place, command", _commands())
 def test_command_lines_have_options_that_exist_and_values_that_are_allowed(place, command):
-    from rasa_hybrid.cli import main
+    from rasa_hybrid.commands import main
 
     _, name, *arguments = shlex.split(command, comments=True)
     subcommand = main.commands[name]

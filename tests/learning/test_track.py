@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from rasa_hybrid.cli import main
+from rasa_hybrid.commands import main
 from rasa_hybrid.corpora import read_m2m
 from rasa_hybrid.learning.tracking import (
     TrackingPlan,

@@ -25,10 +25,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from benchmarks.serving import action_server, served
+from benchmarks import serving
 from rasa_hybrid.commands import main
 from tests.components.bot_server import eventually, free_port
 from tests.documentation import ROOT, Command, commands
+from tests.small_corpora import booking, search
 
 MOVIES = "examples/movie_booking"
 SIZES = {
@@ -88,14 +89,17 @@ NOT_HERE = {
     "rasa-hybrid learn --release rejected": "A part of a command; tests/components/test_learner.py releases.",
     "rasa-hybrid report --model": "A part of a command that is on the same page.",
 }
-#: Files of the copy, and what stands in them instead of what: bots and experiments that learn in no time.
-SHRUNK: Dict[str, List[Tuple[str, str]]] = {
+_PATIENT = (r"SECONDS_TO_START = \d+", "SECONDS_TO_START = 1800")
+#: Files of the copy, and what stands in them instead of what: bots that learn in no time, and may be slow to start.
+CHANGED: Dict[str, List[Tuple[str, str]]] = {
     f"{MOVIES}/config.yml": [
         ("epochs: 5", "\n    ".join(f"{name}: {value}" for name, value in SIZES.items())),
         ("simulate: 3000", "simulate: 20"),
         ("type: sql", "type: sql\n      timeout: 60"),
     ],
     f"{MOVIES}/endpoints.yml": [("5055", "{port}")],
+    f"{MOVIES}/demo.py": [_PATIENT],
+    "benchmarks/serving.py": [_PATIENT],
     "benchmarks/stock.py": [("epochs: 100", "epochs: 1"), ("5056", "{port}")],
     "tests/projects/moodbot/config_diet.yml": [(r"epochs: \d+", "epochs: 1")],
 }
@@ -159,7 +163,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     left_out = (".*", "__pycache__", "*.egg-info", "results", "models", "site", "*.db", "*.jsonl")
     shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*left_out))
     (folder / "scripts" / "bootstrap").write_text("#!/bin/sh\n")
-    for path, changes in SHRUNK.items():
+    for path, changes in CHANGED.items():
         text = (folder / path).read_text(encoding="utf-8")
         for old, new in changes:
             text, count = re.subn(old, new.replace("{port}", str(free_port())), text)
@@ -175,8 +179,10 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def checkout(copied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The copy, with a trained bot and the files that commands read."""
+    from tests.components.running import eagerly
+
     folder = Path(shutil.copytree(copied, tmp_path_factory.mktemp("docs") / "checkout"))
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, eagerly():
         patch.chdir(folder / MOVIES)
         patch.setenv("RASA_CACHE_DIRECTORY", str(folder / MOVIES / ".rasa" / "cache"))
         _train_and_talk(folder)
@@ -223,7 +229,9 @@ def _train_and_talk(folder: Path) -> None:
         for text in ("hello", "two tickets for friday", "yes please"):
             user.say(text)
         events = list(user.tracker.events)
-        [id] = assemble(store, sender, events, runtime.reader, agent.domain, Signals(), time.time())
+        [id] = assemble(
+            store, sender, events, runtime.reader, agent.domain, Signals(), time.time() + 1
+        )
         store.give(sender, Outcome(success=i % 2 == 0), episode=id)
     activity.explore(None)
     for event in events:
@@ -235,8 +243,8 @@ def _write_corpora(folder: Path) -> None:
     """Public corpora of a few dialogues, dialogues of the expert, a list of films, a channel's configuration."""
     films = ("up", "the red sea", "arrival")
     for part in ("train", "dev", "test"):
-        booked = [_booking(f"{part}{i}", film) for i, film in enumerate(films)]
-        searched = [_search(i, food) for i, food in enumerate(("thai", "indian", "french"))]
+        booked = [booking(f"{part}{i}", film, "friday") for i, film in enumerate(films)]
+        searched = [search(i, food) for i, food in enumerate(("thai", "indian", "french"))]
         for path, dialogues in (
             (f"sim-M/{part}.json", booked),
             (f"dstc2/{part}.json", searched),
@@ -249,46 +257,6 @@ def _write_corpora(folder: Path) -> None:
     for name in ("taught", "held-out", "supervised", "reinforced"):
         arguments = ["--project", str(folder / MOVIES), "--dialogues", "4"]
         ours(["simulate", *arguments, "--out", str(folder / f"{name}.jsonl")])
-
-
-def _utterance(text: str, **slots: str) -> Dict[str, Any]:
-    tokens = text.split()
-    spans = []
-    for slot, value in slots.items():
-        start, length = tokens.index(value.split()[0]), len(value.split())
-        spans.append({"slot": slot, "start": start, "exclusive_end": start + length})
-    return {"text": text, "tokens": tokens, "slots": spans}
-
-
-def _booking(id: str, film: str) -> Dict[str, Any]:
-    """A dialogue in the format of Google M2M."""
-    state = [{"slot": "movie", "value": film}]
-    first = {
-        "user_acts": [{"type": "INFORM"}],
-        "user_utterance": _utterance(f"tickets for {film}", movie=film),
-        "dialogue_state": state,
-    }
-    second = {
-        "system_acts": [{"type": "REQUEST", "slot": "date"}],
-        "system_utterance": _utterance("when ?"),
-        "user_acts": [{"type": "INFORM"}],
-        "user_utterance": _utterance("on friday", date="friday"),
-        "dialogue_state": [*state, {"slot": "date", "value": "friday"}],
-    }
-    return {"dialogue_id": id, "turns": [first, second]}
-
-
-def _search(index: int, food: str) -> Dict[str, Any]:
-    """A dialogue in the JSON form of DSTC2."""
-    return {
-        "index": index,
-        "user": [["a cheap place please"], [f"{food} food"]],
-        "bot": [["Hello , welcome. How may I help you?"], ["What kind of food would you like?"]],
-        "goal": [
-            {"area": "null", "food": "null", "price range": "cheap"},
-            {"area": "null", "food": food, "price range": "cheap"},
-        ],
-    }
 
 
 # --- running them -------------------------------------------------------------------------------------
@@ -378,14 +346,14 @@ class Terminal:
             process.close(force=True)
 
     def _actions(self) -> str:
-        self._stack.enter_context(action_server(self.project))
+        self._stack.enter_context(serving.action_server(self.project))
         endpoints = yaml.safe_load((self.project / "endpoints.yml").read_text())
         return endpoints["action_endpoint"]["url"]
 
     def _bot(self) -> str:
         self._addresses.setdefault("{actions}", self._actions())
         model = self.checkout / "models" / "X.tar.gz"
-        return self._stack.enter_context(served(model, self.project))[0]
+        return self._stack.enter_context(serving.served(model, self.project))[0]
 
 
 def test_commands_that_need_no_model_run(copied, tmp_path, monkeypatch):
@@ -406,6 +374,7 @@ def terminal(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     copy = Path(shutil.copytree(checkout, tmp_path / "checkout"))
     monkeypatch.chdir(copy)
+    monkeypatch.setattr(serving, "SECONDS_TO_START", 1800)
     tiny = experiments.Experiment.read("benchmarks/experiments/full.yml")
     monkeypatch.setattr(experiments, "QUICK", tiny)
     with ExitStack() as stack, eagerly():

@@ -382,7 +382,7 @@ def terminal(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.documented
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
     "page", sorted({command.page for command in RUN}), ids=lambda page: str(page.relative_to(ROOT))
 )

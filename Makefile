@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast bench lint format types docs lock clean
+.PHONY: help setup demo test test-fast test-docs bench lint format types docs lock clean
 
 # Also for what a target starts; tests/conftest.py sets the same for a plain `pytest`.
 export RASA_TELEMETRY_ENABLED ?= false
@@ -7,7 +7,7 @@ export SQLALCHEMY_SILENCE_UBER_WARNING ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 BIN := .venv/bin
-FAST := not process and not slow and not browser and not postgres and not redis
+FAST := not process and not slow and not browser and not postgres and not redis and not documented
 # Files are shared out to two processes, those of the slow folders first.
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -25,6 +25,9 @@ test: lint types  ## lint, types and all tests (ARGS="-k name" is given to pytes
 
 test-fast: setup  ## the tests that start no process and no service
 	@$(BIN)/python -m pytest -m "$(FAST)" $(ARGS)
+
+test-docs: setup  ## run every command of the documentation, with small numbers
+	@$(BIN)/python -m pytest -m documented tests/test_docs_commands.py $(ARGS)
 
 bench: setup  ## measure
 	@$(BIN)/python -m benchmarks $(ARGS)

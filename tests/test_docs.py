@@ -1,55 +1,22 @@
-"""What the documentation says is so: defaults, links, configurations, snippets, command lines, messages."""
+"""What the documentation says is so: defaults, links, configurations, snippets, messages."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import re
-import shlex
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 from xml.etree import ElementTree
 
-import click
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CHANGELOG.md",
-    ROOT / "CONTRIBUTING.md",
-    *sorted(DOCS.rglob("*.md")),
-]
-_FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.M | re.S)
+from tests.documentation import DOCS, FENCE, PAGES, ROOT, snippets
+
 _LINK = re.compile(r"!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^)\s]+)\)")
-_COMMAND = re.compile(r"^\s*(?:\$ )?(rasa-hybrid (?:[^\\\n]|\\\n|\\[^\n])*)$", re.M)
-
-
-class Snippet(NamedTuple):
-    """A fenced block; `line` is where it begins."""
-
-    page: Path
-    line: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def _snippets(language: str) -> List[Snippet]:
-    found = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in _FENCE.finditer(text):
-            line = text.count("\n", 0, match.start()) + 1
-            found.append(Snippet(page, line, match.group(2), textwrap.dedent(match.group(3))))
-    return [snippet for snippet in found if snippet.language == language]
 
 
 def _tables(page: Path) -> Iterator[Tuple[List[str], List[List[str]]]]:
@@ -170,12 +137,12 @@ def test_links_lead_to_pages_and_headings_that_exist(page):
 
 
 def _without_code(text: str) -> str:
-    return re.sub(r"`[^`\n]*`", "", _FENCE.sub("", text))
+    return re.sub(r"`[^`\n]*`", "", FENCE.sub("", text))
 
 
 def _headings(page: Path) -> List[str]:
     """Anchors of a page, as mkdocs makes them."""
-    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
     titles = re.findall(r"^#+ (.+)$", text, re.M)
     return [
         re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles
@@ -206,7 +173,7 @@ def test_pictures_are_well_formed_and_small():
         assert picture.stat().st_size < 20_000
 
 
-@pytest.mark.parametrize("snippet", _snippets("yaml"), ids=str)
+@pytest.mark.parametrize("snippet", snippets("yaml"), ids=str)
 def test_yaml_snippets_are_what_our_components_and_rasa_read(snippet):
     content = yaml.safe_load(snippet.text)
     if not isinstance(content, dict):
@@ -251,46 +218,18 @@ def _check_data(text: str, content: Dict[str, Any]) -> None:
         assert YAMLStoryReader().read_from_string(text)
 
 
-@pytest.mark.parametrize("snippet", _snippets("python"), ids=str)
+@pytest.mark.parametrize("snippet", snippets("python"), ids=str)
 def test_python_snippets_compile(snippet):
     compile(snippet.text, str(snippet), "exec")
 
 
-@pytest.mark.parametrize("snippet", _snippets("json"), ids=str)
+@pytest.mark.parametrize("snippet", snippets("json"), ids=str)
 def test_json_snippets_are_dialogues(snippet):
     import json
 
     from rasa_hybrid.corpora.jsonl import dialogue_from_json
 
     assert dialogue_from_json(json.loads(snippet.text)).turns
-
-
-def _commands() -> List[Tuple[str, str]]:
-    found = []
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for match in _COMMAND.finditer(text):
-            line = text.count("\n", 0, match.start(1)) + 1
-            command = re.sub(r"\\\n", " ", match.group(1))
-            found.append((f"{page.relative_to(ROOT)}:{line}", command))
-    return found
-
-
-@pytest.mark.parametrize("place, command", _commands())
-def test_command_lines_have_options_that_exist_and_values_that_are_allowed(place, command):
-    from rasa_hybrid.cli import main
-
-    _, name, *arguments = shlex.split(command, comments=True)
-    subcommand = main.commands[name]
-    context = click.Context(subcommand, info_name=name)
-    values, left, _ = subcommand.make_parser(context).parse_args(list(arguments))
-    assert not left
-    for parameter in subcommand.params:
-        given = values.get(parameter.name)
-        if given is None:
-            assert not parameter.required, f"{place}: {parameter.name} is missing"
-        elif not isinstance(parameter.type, click.Path):
-            parameter.type_cast_value(context, given)
 
 
 def test_make_targets_in_the_documentation_exist():

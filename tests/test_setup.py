@@ -192,15 +192,18 @@ def test_second_set_up_does_nothing(checkout):
     assert (second.returncode, second.stderr, checkout.calls()) == (0, "", [])
 
 
-def test_changed_lock_file_is_installed_into_the_same_environment(checkout):
+@pytest.mark.parametrize("changed", ["requirements.lock", "setup.cfg"])
+def test_changed_pins_and_scripts_are_installed_into_the_same_environment(checkout, changed):
     checkout.python(checkout.path / "python3.10")
     checkout.set_up()
     checkout.calls()
-    (checkout.project / "requirements.lock").write_text("uv==1.2.4\n")
+    (checkout.project / changed).write_text("# changed\n")
     assert checkout.set_up().returncode == 0
     calls = checkout.calls()
     assert "venv" not in calls
     assert [call for call in calls if "requirements.lock" in call]
+    # The script `rasa-hybrid` names the function that it calls, also in an editable installation.
+    assert [call for call in calls if "--editable ." in call]
 
 
 def test_environment_of_an_interrupted_set_up_is_made_anew(checkout):

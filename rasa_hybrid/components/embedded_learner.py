@@ -124,8 +124,9 @@ class EmbeddedLearner:
             )
             self._process, self._ended = None, time.monotonic()
         if self._ended is None or time.monotonic() - self._ended > _PAUSE:
+            command = [sys.executable, "-m", "rasa_hybrid.commands", "learn", "--leash"]
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "rasa_hybrid.cli", "learn", "--leash", *self._options()],
+                [*command, *self._options()],
                 stdin=subprocess.PIPE,
                 # Not among the arguments, which others can see: it may hold a password.
                 env={**os.environ, "RASA_HYBRID_STORE": self._store},

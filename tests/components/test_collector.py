@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from rasa_hybrid.cli import main
+from rasa_hybrid.commands import main
 from rasa_hybrid.components.episodes import Signals, assemble, sessions
 from rasa_hybrid.components.policy import served_runtime
 from rasa_hybrid.feedback.records import Outcome

@@ -13,6 +13,7 @@ import pytest
 from rasa.shared.exceptions import InvalidConfigException
 
 from rasa_hybrid import FeedbackChannel
+from rasa_hybrid.commands.feedback import learn
 from rasa_hybrid.components import embedded_learner
 from rasa_hybrid.components.channel_configuration import DEFAULTS
 from rasa_hybrid.components.embedded_learner import EmbeddedLearner
@@ -23,7 +24,6 @@ from rasa_hybrid.feedback.folder import ModelFolder
 from rasa_hybrid.feedback.learner import roll_back
 from rasa_hybrid.feedback.ledger import Ledger
 from rasa_hybrid.feedback.store import EpisodeStore
-from rasa_hybrid.feedback_commands import learn
 from tests.components.bot_server import BotServer, bot_server, eventually
 
 

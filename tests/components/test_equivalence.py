@@ -23,7 +23,7 @@ from rasa.shared.core.events import ActionExecuted, UserUttered
 from rasa.utils.endpoints import EndpointConfig
 from rasa.utils.log_utils import configure_structlog
 
-from rasa_hybrid.cli import main
+from rasa_hybrid.commands import main
 from rasa_hybrid.corpora import write_jsonl
 from rasa_hybrid.dialogue import Belief, SystemAction
 from rasa_hybrid.learning import agent as joint

@@ -78,7 +78,7 @@ def test_two_workers_serve_conversations_with_feedback_and_a_learner_learns_from
         episodes = list(store.episodes("new"))
         assert all(e.recorded and len(e.recorded.dialogue.turns) == len(TEXTS) for e in episodes)
         command = [
-            *(sys.executable, "-m", "rasa_hybrid.cli", "learn", "--model", str(archive)),
+            *(sys.executable, "-m", "rasa_hybrid.commands", "learn", "--model", str(archive)),
             *("--store", url, "--out", str(tmp_path / "models"), "--no-gate", "--least", "4"),
             "--once",
         ]

@@ -366,7 +366,7 @@ def test_learner_killed_at_random_learns_every_episode_once(
     ids = fill(store, conversations, sampled=True, copies=3)
     out = tmp_path / "models"
     command = [
-        *(sys.executable, "-m", "rasa_hybrid.cli", "learn", "--model", str(archive)),
+        *(sys.executable, "-m", "rasa_hybrid.commands", "learn", "--model", str(archive)),
         *("--store", str(store.engine.url), "--out", str(out)),
         *("--no-gate", "--least", "4", "--most", "8", "--once", "--json"),
     ]
@@ -404,7 +404,7 @@ def test_report_counts_by_model_and_day_and_estimates_a_candidate(
 ) -> None:
     from click.testing import CliRunner
 
-    from rasa_hybrid.cli import main
+    from rasa_hybrid.commands import main
 
     fill(store, conversations, sampled=True)
     sender = next(e.sender for e in store.episodes())

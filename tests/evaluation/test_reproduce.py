@@ -12,7 +12,7 @@ import tensorflow as tf
 import yaml
 from click.testing import CliRunner
 
-from rasa_hybrid.cli import main
+from rasa_hybrid.commands import main
 from rasa_hybrid.evaluation import experiment as experiments
 from rasa_hybrid.evaluation.experiment import Experiment, stages
 from rasa_hybrid.evaluation.reproduce import comparisons, training_file

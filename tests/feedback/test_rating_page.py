@@ -49,7 +49,7 @@ def served(tmp_path: Path) -> Iterator[Any]:
         files += ["--dialogues", str(tmp_path / f"{model}.jsonl")]
         write_jsonl(tmp_path / f"{model}.jsonl", [talk("1"), talk("2")])
     store = f"sqlite:///{tmp_path / 'ratings.db'}"
-    command = [sys.executable, "-m", "rasa_hybrid.cli", "serve-ratings", "--store", store]
+    command = [sys.executable, "-m", "rasa_hybrid.commands", "serve-ratings", "--store", store]
     running = SimpleNamespace(store=store, process=None, url="")
 
     def start(port: str = "0") -> None:
@@ -273,4 +273,4 @@ def test_wrong_requests_are_told_what_is_wrong(served: Any) -> None:
         assert answer[0] == status, answer
         assert message is None or answer[1]["message"] == message
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(f"{served.url}../cli.py")
+        urllib.request.urlopen(f"{served.url}../ratings.py")

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from rasa_hybrid.cli import main
+from rasa_hybrid.commands import main
 from rasa_hybrid.corpora import write_jsonl
 from rasa_hybrid.dialogue import Decision, Dialogue, SystemAction, Turn, Utterance
 from rasa_hybrid.feedback.privacy import forget, redact

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from rasa_hybrid.cli import main
+from rasa_hybrid.commands import main
 from rasa_hybrid.corpora import read_m2m
 from rasa_hybrid.learning.tracking import (
     TrackingPlan,
@@ -19,6 +19,7 @@ from rasa_hybrid.model import checkpoint
 from rasa_hybrid.model.acting import ActingModel, likely_spans
 from rasa_hybrid.model.network import initial_weights
 from rasa_hybrid.model.parameters import TEMPERATURE, parameter_shapes, sizes_of
+from tests.small_corpora import booking
 
 SMALL = {
     "embedding_size": 12,
@@ -38,36 +39,6 @@ def untraced():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
-
-
-def utterance(text, **slots):
-    tokens = text.split()
-    spans = []
-    for slot, value in slots.items():
-        words = value.split()
-        start = next(i for i in range(len(tokens)) if tokens[i : i + len(words)] == words)
-        spans.append({"slot": slot, "start": start, "exclusive_end": start + len(words)})
-    return {"text": text, "tokens": tokens, "slots": spans}
-
-
-def booking(number, movie, date):
-    first = {"movie": movie}
-    both = {**first, "date": date}
-    return {
-        "dialogue_id": f"d{number}",
-        "turns": [
-            {
-                "user_utterance": utterance(f"tickets for {movie}", movie=movie),
-                "dialogue_state": [{"slot": s, "value": v} for s, v in first.items()],
-            },
-            {
-                "system_acts": [{"type": "REQUEST", "slot": "date"}],
-                "system_utterance": utterance("when ?"),
-                "user_utterance": utterance(f"on {date}", date=date),
-                "dialogue_state": [{"slot": s, "value": v} for s, v in both.items()],
-            },
-        ],
-    }
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from rasa_hybrid.cli import main
+from rasa_hybrid.commands import main
 from rasa_hybrid.corpora import read_jsonl
 
 
@@ -116,7 +116,7 @@ def test_errors_say_what_is_wrong_without_a_stack_trace(movie_project, arguments
 
 def test_simulation_needs_neither_tensorflow_nor_rasa_nor_the_model():
     code = (
-        "import sys, rasa_hybrid.cli, rasa_hybrid.simulation, rasa_hybrid.simulation.rasa_server, "
+        "import sys, rasa_hybrid.commands, rasa_hybrid.simulation, rasa_hybrid.simulation.rasa_server, "
         "rasa_hybrid.simulation.m2m_surface, rasa_hybrid.evaluation.interaction\n"
         "bad = [m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'rasa') or m.startswith("
         "('rasa_hybrid.model', 'rasa_hybrid.learning', 'rasa_hybrid.components'))]\n"

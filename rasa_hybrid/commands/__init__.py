@@ -1,0 +1,22 @@
+"""`rasa-hybrid`: what Rasa has no command for. Each subcommand imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import click
+
+from rasa_hybrid.commands import feedback, learning, simulation, tracking
+
+
+@click.group(context_settings={"show_default": True})
+@click.version_option(package_name="rasa-hybrid")
+def main() -> None:
+    """Rasa bots whose understanding, state tracking and policy are one model."""
+
+
+for _command in (
+    *(simulation.simulate, simulation.evaluate, tracking.track),
+    *(learning.teach, learning.reinforce, learning.reproduce),
+    *(feedback.collect, feedback.learn, feedback.rollback, feedback.serve_models),
+    *(feedback.report, feedback.forget, feedback.serve_ratings, feedback.ratings),
+):
+    main.add_command(_command)

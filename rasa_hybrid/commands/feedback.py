@@ -1,0 +1,458 @@
+"""Commands about real feedback: collect, learn, rollback, serve-models, report, forget; serve-ratings, ratings."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator, List, Optional
+
+import click
+
+from rasa_hybrid.commands.terminal import (
+    COUNT,
+    DIRECTORY,
+    FILE,
+    NEW_DIRECTORY,
+    NEW_FILE,
+    Decorator,
+    in_order,
+    json_option,
+    seed_option,
+    show,
+    show_json,
+    show_table,
+    told,
+)
+
+if TYPE_CHECKING:
+    from rasa_hybrid.feedback.store import EpisodeStore
+
+_store = click.option(
+    "--store",
+    required=True,
+    envvar="RASA_HYBRID_STORE",
+    help="URL of the episode store: sqlite:///feedback.db or postgresql+psycopg2://... Also RASA_HYBRID_STORE.",
+)
+_out = click.option(
+    "--out",
+    required=True,
+    type=NEW_DIRECTORY,
+    help="Folder of the models; `rasa run -m` may point to it.",
+)
+
+
+def _look_again(at: str, once: str) -> Decorator:
+    """Options of a command that goes on until it is stopped."""
+    seconds = f"Seconds between two looks at the {at}."
+    return in_order(
+        click.option("--interval", default=10.0, type=click.FloatRange(0.1), help=seconds),
+        click.option("--once", is_flag=True, help=f"{once} what there is, and end."),
+    )
+
+
+def _listen(port: int) -> Decorator:
+    """Options of a command that serves."""
+    ports = click.IntRange(0, 65535)
+    return in_order(
+        click.option("--host", default="127.0.0.1", help="Interface to listen on."),
+        click.option("--port", default=port, type=ports, help="Port."),
+    )
+
+
+def _serve(server: Any, host: str, path: str = "") -> None:
+    """Tells the address, and serves until it is interrupted."""
+    click.echo(f"http://{host}:{server.server_address[1]}/{path}", err=True)
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[EpisodeStore]:
+    """The episode store, closed in the end; what is wrong with it is told."""
+    from rasa_hybrid.feedback.database import StoreError
+    from rasa_hybrid.feedback.store import EpisodeStore
+
+    with told(StoreError), closing(EpisodeStore(url)) as store:
+        yield store
+
+
+@click.command()
+@_store
+@click.option(
+    "--model",
+    required=True,
+    type=FILE,
+    help="Archive whose domain and slots the conversations are read by.",
+)
+@click.option(
+    "--broker",
+    required=True,
+    help="URL of a SQL event broker's database, path of a file event broker's file, or - for JSON lines.",
+)
+@click.option(
+    "--credentials",
+    type=FILE,
+    help="credentials.yml, whose channel tells what rates a conversation. [default: its defaults]",
+)
+@_look_again("broker", "Read")
+def collect(
+    store: str, model: str, broker: str, credentials: Optional[str], interval: float, once: bool
+) -> None:
+    """Make episodes of the events that a broker of Rasa has."""
+    from rasa.shared.exceptions import RasaException
+
+    from rasa_hybrid.components.channel_configuration import check_channel
+    from rasa_hybrid.components.collector import Collector, read_channel_configuration
+
+    with suppress(KeyboardInterrupt), told(RasaException, ValueError, OSError):
+        configuration = (
+            read_channel_configuration(credentials) if credentials else check_channel({})
+        )
+        with _opened(store) as episodes:
+            collector = Collector(episodes, model, broker, configuration)
+            while True:
+                count = collector.step()
+                if count:
+                    click.echo(f"{count} episodes stored.", err=True)
+                if once or broker == "-":
+                    return
+                time.sleep(interval)
+
+
+@click.command()
+@click.option(
+    "--model",
+    type=FILE,
+    help="Archive of `rasa train` to begin with. [default: the store's head]",
+)
+@_store
+@_out
+@click.option(
+    "--corpus",
+    type=FILE,
+    multiple=True,
+    help="Labelled dialogues that are mixed into every update, such as the taught corpus (can be given again).",
+)
+@click.option(
+    "--regression",
+    type=FILE,
+    multiple=True,
+    help="Labelled dialogues on which a candidate must not lose (can be given again).",
+)
+@click.option(
+    "--project",
+    type=DIRECTORY,
+    help="Project whose simulated users a candidate must not lose on.",
+)
+@click.option(
+    "--dialogues", default=200, type=click.IntRange(min=10), help="Simulated users of the gate."
+)
+@click.option(
+    "--margin",
+    default=0.02,
+    type=click.FloatRange(0, 1),
+    help="How much worse the lower end of the 95 % interval of a difference may be.",
+)
+@click.option("--no-gate", is_flag=True, help="Promote every candidate, without a regression set.")
+@click.option("--least", default=25, type=COUNT, help="Episodes that are waited for.")
+@click.option("--most", default=500, type=COUNT, help="Episodes of one candidate.")
+@click.option(
+    "--learning-rate",
+    default=0.0003,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Adam's step size.",
+)
+@click.option(
+    "--release",
+    "released",
+    multiple=True,
+    type=click.Choice(["promoted", "rejected", "rolled_back"]),
+    help="Learn these episodes again, e.g. `promoted` after a full training (can be given again).",
+)
+@_look_again("store", "Learn")
+@click.option("--leash", is_flag=True, hidden=True, help="End when standard input is closed.")
+@json_option
+def learn(
+    model: Optional[str],
+    store: str,
+    out: str,
+    corpus: List[str],
+    regression: List[str],
+    project: Optional[str],
+    dialogues: int,
+    margin: float,
+    no_gate: bool,
+    least: int,
+    most: int,
+    learning_rate: float,
+    released: List[str],
+    interval: float,
+    once: bool,
+    leash: bool,
+    as_json: bool,
+) -> None:
+    """Learn from the feedback of real conversations, and publish models that pass the gate."""
+    from rasa_hybrid.corpora import read_jsonl
+    from rasa_hybrid.feedback.folder import LearnerError
+    from rasa_hybrid.feedback.gate import Gate, read_corpora
+    from rasa_hybrid.feedback.learner import Learner, LearnerSettings
+
+    if not (regression or project or no_gate):
+        raise click.UsageError(
+            "Name a regression set (--regression, --project), or promote unseen with --no-gate."
+        )
+    if no_gate and (regression or project):
+        raise click.UsageError("--no-gate goes without --regression and --project.")
+    if leash:
+        _end_with_parent()
+    with told(LearnerError, ValueError, OSError), _opened(store) as episodes:
+        corpora = read_corpora(list(regression))
+        mixed = [dialogue for path in corpus for dialogue in read_jsonl(path)]
+        learner = Learner(
+            episodes,
+            out,
+            model,
+            None
+            if no_gate
+            else lambda facts: Gate(corpora, facts, project, dialogues, margin=margin),
+            mixed,
+            LearnerSettings(most_episodes=most, least_episodes=least, learning_rate=learning_rate),
+        )
+        with closing(learner), suppress(KeyboardInterrupt):
+            if released:
+                count = learner.ledger.release(*released)
+                click.echo(f"{count} episodes are new again.", err=True)
+            while True:
+                decided = learner.step()
+                if decided is not None:
+                    _show_decision(decided, as_json)
+                elif once:
+                    return
+                else:
+                    time.sleep(interval)
+
+
+def _end_with_parent() -> None:
+    """Ends this process at once when the server that has started it dies, however that dies, and yields to it before.
+
+    The server holds the other end of standard input. Nothing is lost: a learner may be killed at any moment.
+    """
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(0)
+
+    os.nice(10)
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _show_decision(decided: Any, as_json: bool) -> None:
+    figures = dict(decided.figures)
+    if as_json:
+        show_json({"candidate": decided.candidate, "status": decided.status, **figures})
+        return
+    show(figures, False, f"{decided.candidate}: {decided.status}")
+    for reason in figures.get("reasons", ()):
+        click.echo(f"  {reason}")
+
+
+@click.command()
+@_store
+@_out
+@json_option
+def rollback(store: str, out: str, as_json: bool) -> None:
+    """Serve the model before the last one again."""
+    from rasa_hybrid.feedback.folder import LearnerError
+    from rasa_hybrid.feedback.learner import roll_back
+
+    with told(LearnerError, OSError), _opened(store) as episodes:
+        given_up, now = roll_back(episodes, out)
+    if as_json:
+        show_json({"rolled_back": given_up.id, "head": now.id})
+    else:
+        click.echo(f"{given_up.id} is rolled back, {now.id} is served again.")
+
+
+@click.command("serve-models")
+@_store
+@_out
+@_listen(5010)
+def serve_models(store: str, out: str, host: str, port: int) -> None:
+    """Serve the current model to Rasa servers (`models:` in endpoints.yml)."""
+    from rasa_hybrid.feedback.serving import model_server
+
+    with told(OSError), _opened(store) as episodes:
+        _serve(model_server(episodes, out, host, port), host, "model")
+
+
+@click.command()
+@_store
+@click.option("--sender", required=True, help="Whose conversations and feedback are deleted.")
+@json_option
+def forget(store: str, sender: str, as_json: bool) -> None:
+    """Delete everything of a sender from the episode store."""
+    from rasa_hybrid.feedback import privacy
+
+    with _opened(store) as episodes:
+        deleted = privacy.forget(episodes, sender)
+    if as_json:
+        show_json(deleted)
+    else:
+        click.echo(", ".join(f"{count} {name}" for name, count in deleted.items()) + " deleted.")
+
+
+@click.command()
+@_store
+@click.option(
+    "--model",
+    type=FILE,
+    help="Archive whose return is estimated from the conversations of the others.",
+)
+@click.option("--png", type=NEW_FILE, help="File for the picture.")
+@click.option("--html", "page_file", type=NEW_FILE, help="File for the page.")
+@json_option
+def report(
+    store: str, model: Optional[str], png: Optional[str], page_file: Optional[str], as_json: bool
+) -> None:
+    """Success, rating and turns of real conversations, by model and by day."""
+    from rasa_hybrid.feedback import report as reports
+    from rasa_hybrid.model.acting import ActingModel
+    from rasa_hybrid.model.checkpoint import load_archive
+
+    with told(ValueError, OSError):
+        scored = ActingModel(*load_archive(model)[:2]) if model is not None else None
+        with _opened(store) as episodes:
+            figures = reports.report(episodes, scored)
+        if png:
+            Path(png).write_bytes(reports.picture(figures))
+        if page_file:
+            Path(page_file).write_text(reports.page(figures), encoding="utf-8")
+    if as_json:
+        show_json(figures)
+        return
+    from rich.table import Table
+
+    table = Table("", *(title for _, title in reports.COLUMNS))
+    table.add_row("all", *reports.cells(figures["all"]))
+    for groups in (figures["models"], figures["days"]):
+        table.add_section()
+        for name, group in groups.items():
+            table.add_row(name[:20], *reports.cells(group))
+    show_table(table)
+    if "off_policy" in figures:
+        for name, value in {**figures["off_policy"], **figures["agreement"]}.items():
+            click.echo(f"  {name.replace('_', ' '):28} {reports.shown(value)}")
+
+
+@click.command("serve-ratings")
+@_store
+@click.option(
+    "--dialogues",
+    type=FILE,
+    multiple=True,
+    help="Corpus file of one model, whose name is that of the file (can be given again).",
+)
+@click.option(
+    "--stored", is_flag=True, help="Conversations of the store, by the model that led them."
+)
+@click.option(
+    "--model", "models", multiple=True, help="With --stored: only this model (can be given again)."
+)
+@click.option(
+    "--sample",
+    "sampled",
+    type=COUNT,
+    help="Dialogues of each model, drawn at random. [default: all]",
+)
+@seed_option("Repeats the drawing.")
+@click.option("--judges", default=3, type=COUNT, help="Judges of each dialogue.")
+@click.option(
+    "--patience",
+    default=60.0,
+    type=click.FloatRange(1.0),
+    help="Minutes after which a dialogue that a judge has left halfway is given to another one.",
+)
+@click.option(
+    "--token",
+    required=True,
+    envvar="RASA_HYBRID_RATINGS_TOKEN",
+    help="What judges have to know, of at least 8 characters; also RASA_HYBRID_RATINGS_TOKEN.",
+)
+@_listen(5011)
+def serve_ratings(
+    store: str,
+    dialogues: List[str],
+    stored: bool,
+    models: List[str],
+    sampled: Optional[int],
+    seed: int,
+    judges: int,
+    patience: float,
+    token: str,
+    host: str,
+    port: int,
+) -> None:
+    """Serve the page on which people rate dialogues turn by turn."""
+    from rasa_hybrid.feedback.rating_page import rating_server
+    from rasa_hybrid.feedback.ratings import (
+        RatingError,
+        Ratings,
+        corpus_dialogues,
+        sample,
+        stored_dialogues,
+    )
+
+    if not (dialogues or stored):
+        raise click.UsageError("Name what is to be rated: --dialogues FILE, or --stored.")
+    if models and not stored:
+        raise click.UsageError("--model chooses from the conversations of the store: add --stored.")
+    if len(token) < 8 or not token.isascii() or token != token.strip():
+        raise click.UsageError(
+            "--token has to have at least 8 ASCII characters, none of them space at an end."
+        )
+    with told(ValueError, OSError), _opened(store) as episodes:
+        shown = corpus_dialogues(dialogues)
+        if stored:
+            shown += stored_dialogues(episodes, models)
+        if not shown:
+            raise RatingError("There is no dialogue to be rated.")
+        if sampled is not None:
+            shown = sample(shown, sampled, seed)
+        server = rating_server(Ratings(episodes, shown, judges, 60 * patience), token, host, port)
+        count = len({dialogue.model for dialogue in shown})
+        click.echo(f"{len(shown)} dialogues of {count} models are to be rated.", err=True)
+        _serve(server, host)
+
+
+@click.command()
+@_store
+@json_option
+def ratings(store: str, as_json: bool) -> None:
+    """What judges said of each model, and how far they agree."""
+    from rasa_hybrid.feedback.ratings import rating_figures
+
+    with _opened(store) as episodes:
+        figures = rating_figures(episodes)
+    if as_json:
+        show_json(figures)
+        return
+    if not figures["models"]:
+        click.echo("Nothing has been rated yet; `rasa-hybrid serve-ratings` is for that.")
+        return
+    from rich.table import Table
+
+    from rasa_hybrid.feedback.report import shown
+
+    table = Table("model", "mean ± deviation", "95 % interval", "alpha", "dialogues", "ratings")
+    for model, row in figures["models"].items():
+        rest = map(shown, (row["interval"], row["alpha"], row["dialogues"], row["ratings"]))
+        table.add_row(model, f"{row['mean']:.3f} ± {shown(row['deviation'])}", *rest)
+    show_table(table)
+    click.echo(
+        f"{figures['judges']} judges, {figures['dialogues']} dialogues; "
+        f"Krippendorff's alpha (ordinal) {shown(figures['alpha'])}"
+    )

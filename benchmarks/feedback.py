@@ -31,7 +31,9 @@ _FEEDBACK = "/webhooks/hybrid/feedback"
 
 
 @click.command()
-@click.option("--model", required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--model", required=True, type=click.Path(exists=True, resolve_path=True, path_type=Path)
+)
 @click.option(
     "--actions", default="http://localhost:5055/webhook", help="Action server of the bot."
 )

@@ -59,6 +59,7 @@ SMALL = {
     "rasa-hybrid collect ": "--once",
     "rasa-hybrid serve-(models|ratings) ": "--port 0",
     "rasa-hybrid (rollback|report|forget|ratings) ": "",
+    r"python -m benchmarks\.production ": "--conversations 2 --users 2",
     r"python -m benchmarks\.peers train ": "--dialogues 8 --augmentation 0",
     r"python -m benchmarks\.peers talk ": "--dialogues 1",
     r"python -m benchmarks\.peers read ": "--dialogues 2",

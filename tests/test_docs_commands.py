@@ -67,7 +67,7 @@ SMALL = {
     r"python -m benchmarks\.feedback ": "--actions {actions} --rate 5 --seconds 1 --conversations 1 --feedback 10 --kills 1",
     r"python -m tests\.components\.record_stock ": "moodbot",
     "python build_knowledge_base.py$": "",
-    "make bench ": "ARGS='--repetitions 1 --dialogues 8'",
+    "make bench( |$)": "ARGS='--repetitions 1 --dialogues 8'",
     "make (demo|format)$": "",
     f"cd {MOVIES}$": "",
     "rasa (train|test|data validate)$": "",

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -23,7 +24,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.__main__ import machine
+from benchmarks.__main__ import PROJECT, machine
+from benchmarks.serving import project_of
 from rasa_hybrid.feedback.store import EpisodeStore
 from tests.components.bot_server import bot_server
 
@@ -67,6 +69,9 @@ def main(
     result: Dict[str, Any] = {"machine": machine(), "load_average": os.getloadavg()[0]}
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
+        database = (project_of(model) or PROJECT) / "db"
+        if database.is_dir():  # which the bot may ask for by a relative path
+            shutil.copytree(database, folder / "db")
         url = store or f"sqlite:///{folder / 'feedback.db'}"
         opened = EpisodeStore(url)
         channel = {"store": url, "requests_per_minute": 100_000, "feedback_per_day": 100_000}

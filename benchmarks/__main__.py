@@ -22,6 +22,8 @@ from rich.table import Table
 from benchmarks import tracking
 
 PROJECT = Path(__file__).parents[1] / "examples" / "movie_booking"
+#: Dialogues of the expert of which the success rate is told.
+EXPERT_DIALOGUES = 10_000
 
 
 @click.command()
@@ -61,6 +63,8 @@ def measure(project: str, dialogues: int, repetitions: int) -> Dict[str, float]:
     figures["self-play_dialogues_per_second"] = dialogues / median_seconds(
         lambda: list(self_play(simulator, dialogues, 1)), repetitions
     )
+    played = [d.metadata["success"] for d in self_play(simulator, EXPERT_DIALOGUES, 7)]
+    figures[f"expert_success_rate_over_{EXPERT_DIALOGUES}_dialogues"] = statistics.mean(played)
     corpus = list(self_play(simulator, dialogues, 1))
     for preset in ("default", "liu2018"):
         settings = Settings.from_mapping({"preset": preset, "epochs": 1, "least_steps": 1})

@@ -157,42 +157,36 @@ class Ledger:
         Raises:
             StoreError: if there is no head yet.
         """
-        now = time.time()
-        with self.database.writing() as connection:
-            head = _head(connection)
-            if head is None:
+        with self.database.reading() as connection:
+            if _head(connection) is None:
                 raise StoreError(
                     "The store has no model yet; `rasa-hybrid learn --model` names one."
                 )
-            query = (
-                sa.select(episodes)
-                .where(episodes.c.status == NEW)
-                .order_by(episodes.c.settled, episodes.c.id)
-                .limit(most if most_per_sender is None else 20 * most)
-                .with_for_update(skip_locked=True)
-            )
-            chosen: List[Any] = []
-            per_sender: Dict[str, int] = {}
-            for row in connection.execute(query):
-                taken = per_sender.get(row.sender, 0)
-                if len(chosen) < most and (most_per_sender is None or taken < most_per_sender):
-                    chosen.append(row)
-                    per_sender[row.sender] = taken + 1
-            if len(chosen) < max(least, 1):
+            # Whether there is enough is found out without keeping users' feedback waiting.
+            if len(_chosen(connection, most, most_per_sender)) < max(least, 1):
                 return None, []
-            id = uuid.uuid4().hex
+        now = time.time()
+        id = uuid.uuid4().hex
+        with self.database.writing() as connection:
+            head = _head(connection)
+            chosen = _chosen(connection, most, most_per_sender)
+            if head is None or len(chosen) < max(least, 1):
+                return None, []
             values = {"id": id, "parent": head.id, "learner": self.learner, "status": BUILDING}
             connection.execute(
                 sa.insert(models).values(**values, created=now, lease=now + self.lease)
             )
-            for row in chosen:
+            for start in range(0, len(chosen), 500):
                 connection.execute(
                     sa.update(episodes)
-                    .where(episodes.c.id == row.id)
+                    .where(episodes.c.id.in_(chosen[start : start + 500]))
                     .values(status=CLAIMED, candidate=id)
                 )
+        mine = sa.select(episodes).where(episodes.c.candidate == id)
+        with self.database.reading() as connection:
             candidate = _model(connection, id)
-            return candidate, [StoredEpisode.from_row(row) for row in chosen]
+            rows = connection.execute(mine.order_by(episodes.c.settled, episodes.c.id)).all()
+        return candidate, [StoredEpisode.from_row(row) for row in rows]
 
     def renew(self, candidate: str) -> None:
         """Holds on to a claim for another lease.
@@ -294,6 +288,9 @@ class Ledger:
             models.c.status.in_(PENDING),
             sa.or_(models.c.learner == self.learner, models.c.lease < now),
         )
+        with self.database.reading() as connection:
+            if connection.execute(query).first() is None:
+                return []
         with self.database.writing() as connection:
             found = [row.id for row in connection.execute(query.with_for_update())]
             for candidate in found:
@@ -353,6 +350,27 @@ class Ledger:
                 )
                 .values(status=NEW, candidate=None)
             ).rowcount
+
+
+def _chosen(
+    connection: sa.engine.Connection, most: int, most_per_sender: Optional[int]
+) -> List[str]:
+    """Ids of the oldest new episodes, which are locked; not their dialogues, which are long."""
+    query = (
+        sa.select(episodes.c.id, episodes.c.sender)
+        .where(episodes.c.status == NEW)
+        .order_by(episodes.c.settled, episodes.c.id)
+        .limit(most if most_per_sender is None else 20 * most)
+        .with_for_update(skip_locked=True)
+    )
+    chosen: List[str] = []
+    per_sender: Dict[str, int] = {}
+    for row in connection.execute(query):
+        taken = per_sender.get(row.sender, 0)
+        if len(chosen) < most and (most_per_sender is None or taken < most_per_sender):
+            chosen.append(row.id)
+            per_sender[row.sender] = taken + 1
+    return chosen
 
 
 def _abandon(connection: sa.engine.Connection, candidate: str, figures: Mapping[str, Any]) -> None:

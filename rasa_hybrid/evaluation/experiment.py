@@ -292,7 +292,8 @@ class Laboratory:
                 chosen["policy_only"] = True
             if stage.way == "from scratch":
                 # What nobody taught has nothing to be kept near to.
-                chosen.update(supervised_weight=0.0, kl_weight=0.0, interpolation=1.0)
+                chosen.update(supervised_weight=0.0, kl_weight=0.0)
+                chosen.update(dropout=False, learning_rate=0.001)
                 parent = _untrained(parent, self.seed)
             settings_ = ReinforceSettings.from_mapping(chosen)
             practice = FeedbackPractice(

@@ -231,8 +231,8 @@ class Learner:
             importance_clip=self.settings.importance_clip,
             least_effective=self.settings.least_effective,
             batch_size=self.settings.mini_batch,
-            # A candidate is a step from its parent, not the end of learning.
-            interpolation=1.0,
+            # As eq. 5 has it; the corpus that is mixed in keeps the step near to its parent.
+            dropout=False,
         )
         reinforcer = Reinforcer(encoder, weights, settings, corpus)
         self._restore(reinforcer, parent, "reinforce")

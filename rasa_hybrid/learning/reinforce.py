@@ -18,7 +18,6 @@ from rasa_hybrid.dialogue.episode import Decision, Episode
 from rasa_hybrid.learning.hindsight import hindsight_labels
 from rasa_hybrid.learning.optimiser import (
     RunningAverage,
-    between,
     optimiser_state,
     restore_optimiser,
     restore_weights,
@@ -47,7 +46,7 @@ class ReinforceSettings:
     #: Dialogues of an update.
     batch_size: int = 25
     #: Adam's step size.
-    learning_rate: float = 0.001
+    learning_rate: float = 0.0005
     #: Change the policy network alone; False: end to end, the whole network.
     policy_only: bool = False
     #: Subtracted from the returns: `none`, the `moving_average` of what earlier dialogues earned from the same turn
@@ -67,9 +66,13 @@ class ReinforceSettings:
     hindsight_weight: float = 1.0
     #: Decay per update of the running average of the weights that learning ends with; 0: the last weights themselves.
     weight_averaging: float = 0.99
-    #: Share of what was learnt in the model that learning ends with, which lies between the one to begin with and the
-    #: trained one: the rest keeps it good at wordings that nobody rated. 1: the trained one.
-    interpolation: float = 0.5
+    #: Learn under the dropout of supervised training, so that the rated dialogues are not learnt by heart; False: the
+    #: network as it acts, which is eq. 5.
+    dropout: bool = True
+    #: With `dropout`: shares of words that the model does not see in an update, and of the distinct words that it knows
+    #: by their letters alone, as those of users who say things in their own way.
+    word_dropout: float = 0.3
+    identity_dropout: float = 0.3
     #: Largest importance weight pi(a) / propensity of a decision; 0: none, all episodes are taken for the current
     #: model's own.
     importance_clip: float = 0.0
@@ -103,13 +106,14 @@ class ReinforceSettings:
 PRESETS: Dict[str, Dict[str, Any]] = {
     "default": {},
     "liu2018": {
+        "learning_rate": 0.001,
         "baseline": "none",
         "entropy_bonus": 0.0,
         "gradient_clip": 0.0,
         "supervised_weight": 0.0,
         "hindsight_weight": 0.0,
         "weight_averaging": 0.0,
-        "interpolation": 1.0,
+        "dropout": False,
     },
 }
 _RANGES: Dict[str, Tuple[float, float]] = {
@@ -123,7 +127,8 @@ _RANGES: Dict[str, Tuple[float, float]] = {
     "supervised_weight": (0, 1e6),
     "hindsight_weight": (0, 1e6),
     "weight_averaging": (0, 0.99999),
-    "interpolation": (0, 1),
+    "word_dropout": (0, 0.99),
+    "identity_dropout": (0, 0.99),
     "importance_clip": (0, 1e6),
     "least_effective": (0, 1),
     "seed": (0, 2**31 - 1),
@@ -134,7 +139,7 @@ _WHOLE = ("batch_size", "seed")
 def _check(name: str, value: Any) -> None:
     if name in _RANGES:
         check_number(name, value, *_RANGES[name], whole=name in _WHOLE)
-    elif name == "policy_only":
+    elif name in ("policy_only", "dropout"):
         check_flag(name, value)
     elif name in ("baseline", "preset"):
         allowed = BASELINES if name == "baseline" else tuple(PRESETS)
@@ -183,6 +188,7 @@ def reinforce_losses(
     batch: Mapping[str, tf.Tensor],
     settings: ReinforceSettings,
     anchor_logits: Optional[tf.Tensor] = None,
+    acting_logits: Optional[tf.Tensor] = None,
 ) -> PolicyLosses:
     """Likelihood-ratio loss whose gradient is minus eq. 5, averaged over dialogues, with entropy and KL.
 
@@ -193,12 +199,13 @@ def reinforce_losses(
             policy, else 0; `propensity` `[decisions]` float32, its probability then; `episodes` scalar float32.
         settings: weights of the parts; with `importance_clip` each term is weighted by pi(a) / propensity.
         anchor_logits: `[decisions, actions]` of the supervised policy.
+        acting_logits: `[decisions, actions]` of the policy as it acts, for the importance weights; None: `logits`.
     """
     logs = tf.nn.log_softmax(logits)
     chosen = tf.gather(logs, batch["decision_action"], batch_dims=1)
     weight = batch["learnt"]
     if settings.importance_clip:
-        ratio = tf.exp(chosen - tf.math.log(batch["propensity"]))
+        ratio = tf.exp(_log_ratios(logits if acting_logits is None else acting_logits, batch))
         weight *= tf.stop_gradient(tf.minimum(ratio, settings.importance_clip))
     episodes = batch["episodes"]
     policy = -tf.reduce_sum(weight * batch["advantage"] * chosen) / episodes
@@ -210,6 +217,12 @@ def reinforce_losses(
         kl = tf.reduce_sum(apart * batch["learnt"]) / episodes
     total = policy - settings.entropy_bonus * entropy + settings.kl_weight * kl
     return PolicyLosses(total, policy, entropy, kl)
+
+
+def _log_ratios(logits: tf.Tensor, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """log pi(a) - log propensity of each decision."""
+    chosen = tf.gather(tf.nn.log_softmax(logits), batch["decision_action"], batch_dims=1)
+    return chosen - tf.math.log(batch["propensity"])
 
 
 class Reinforcer:
@@ -238,8 +251,14 @@ class Reinforcer:
     ) -> None:
         self.encoder, self.settings = encoder, settings or ReinforceSettings()
         sizes = sizes_of(encoder.vocabulary, encoder.ontology)
-        self._start = dict(weights)
-        self.model = JointModel(encoder.settings, sizes, weights)
+        learning = encoder.settings
+        if self.settings.dropout:
+            learning = replace(
+                learning,
+                word_dropout=float(self.settings.word_dropout),
+                identity_dropout=float(self.settings.identity_dropout),
+            )
+        self.model = JointModel(learning, sizes, weights)
         self._anchor = (
             JointModel(encoder.settings, sizes, weights) if self.settings.kl_weight else None
         )
@@ -261,7 +280,7 @@ class Reinforcer:
 
     def weights(self) -> Dict[str, np.ndarray]:
         """The parameters that learning would end with now; those to collect episodes with are `model.weights()`."""
-        return between(self._start, self._average.weights(), self.settings.interpolation)
+        return self._average.weights()
 
     def update(self, episodes: Sequence[Episode]) -> UpdateResult:
         """One step of Adam on a mini-batch of episodes.
@@ -357,6 +376,7 @@ class Reinforcer:
         batch["learnt"] = np.array(learnt, np.float32)
         batch["owner"] = np.array(owner, np.int32)
         batch["episodes"] = np.array(len(episodes), np.float32)
+        batch["dropout_seed"] = np.array([self.settings.seed, self._steps], np.int32)
         return batch, returns
 
     def _labelled(
@@ -424,19 +444,21 @@ class Reinforcer:
     def _policy_gradients(self, batch: Mapping[str, tf.Tensor]) -> List[tf.Tensor]:
         anchor = None if self._anchor is None else self._anchor(batch).action_logits
         with tf.GradientTape() as tape:
-            outputs = self.model(batch)  # no dropout, as in acting
-            logits = outputs.action_logits
-            losses = reinforce_losses(logits, batch, self.settings, anchor)
+            outputs = self.model(batch, batch["dropout_seed"] if self.settings.dropout else None)
+            logits = acting = outputs.action_logits
+            if self.settings.dropout and self.settings.importance_clip:
+                with tape.stop_recording():
+                    acting = self.model(batch).action_logits
+            losses = reinforce_losses(logits, batch, self.settings, anchor, acting)
             total = losses.total
             if self.settings.hindsight_weight:
                 goals = supervised_losses(outputs, batch, self.encoder.settings).belief
                 total += self.settings.hindsight_weight * goals
         gradients = self._gradients(tape, total)
-        logs = tf.nn.log_softmax(logits)
-        chosen = tf.gather(logs, batch["decision_action"], batch_dims=1)
-        ratios = (chosen - tf.math.log(batch["propensity"])) * batch["learnt"]
         of_episode = tf.math.unsorted_segment_sum(
-            ratios, batch["owner"], tf.cast(batch["episodes"], tf.int32)
+            _log_ratios(acting, batch) * batch["learnt"],
+            batch["owner"],
+            tf.cast(batch["episodes"], tf.int32),
         )
         figures = tf.concat([[losses.total, losses.entropy, losses.kl], of_episode], 0)
         return [*gradients, figures]

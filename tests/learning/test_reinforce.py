@@ -240,14 +240,35 @@ def belief_loss(reinforcer, dialogues):
     return float(supervised_losses(reinforcer.model(batch), batch, encoder.settings).belief)
 
 
-def test_learning_ends_between_the_model_to_begin_with_and_the_trained_one():
+def test_updates_see_the_network_under_dropout_if_asked():
     encoder, weights, dialogues = world()
-    reinforcer = Reinforcer(encoder, weights, replace(PAPER, interpolation=0.25))
-    reinforcer.update(episodes(encoder, dialogues[:4]))
-    trained, ended = reinforcer.model.weights(), reinforcer.weights()
-    assert not np.allclose(trained["policy/bias"], weights["policy/bias"])
-    for name, start in weights.items():
-        np.testing.assert_allclose(ended[name], 0.75 * start + 0.25 * trained[name], atol=1e-6)
+    norms = []
+    for dropout in (False, True, True):
+        reinforcer = Reinforcer(encoder, weights, replace(PAPER, dropout=dropout))
+        norms.append(reinforcer.update(episodes(encoder, dialogues[:4])).gradient_norm)
+    assert norms[0] != pytest.approx(norms[1])
+    assert norms[1] == norms[2]
+
+
+def test_importance_weights_are_those_of_the_policy_as_it_acts_under_dropout_too():
+    encoder, weights, dialogues = world()
+    settings = replace(PAPER, dropout=True, word_dropout=0.5, importance_clip=5.0)
+    reinforcer = Reinforcer(encoder, weights, settings)
+    batch = episodes(encoder, dialogues[:6])
+    arrays = as_tensors(reinforcer._batch(batch)[0])
+    chances = tf.nn.softmax(reinforcer.model(arrays).action_logits).numpy()
+    taken = iter(chances[np.arange(len(chances)), arrays["decision_action"].numpy()])
+    own = [
+        replace(
+            episode,
+            decisions=tuple(
+                tuple(replace(decision, propensity=float(next(taken))) for decision in turn)
+                for turn in episode.decisions
+            ),
+        )
+        for episode in batch
+    ]
+    assert reinforcer.update(own).effective_episodes == pytest.approx(6, abs=1e-3)
 
 
 def test_learning_ends_with_the_average_and_goes_on_with_the_last_weights():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import hmac
 import json
 import logging
 import math
@@ -57,6 +56,7 @@ from rasa_hybrid.feedback.store import (
     TooMuchFeedbackError,
     UnknownConversationError,
 )
+from rasa_hybrid.web.tokens import bearer, is_same
 
 logger = logging.getLogger(__name__)
 
@@ -249,7 +249,7 @@ class FeedbackChannel(InputChannel):
             return True
         given = _given_token(request, body)
         if given is not None:
-            return _is_same(given, self.store.token(sender))
+            return is_same(given, self.store.token(sender))
         return not await self._read(self.store.knows, sender)
 
     async def _episode(
@@ -397,8 +397,8 @@ class FeedbackChannel(InputChannel):
             RefusedError: if a token is set and neither is right.
         """
         expected = self.configuration.token
-        given = _bearer(request)
-        if expected is not None and given is not None and _is_same(given, expected):
+        given = bearer(request.headers.get("Authorization"))
+        if expected is not None and given is not None and is_same(given, expected):
             return Client(trusted=not self.configuration.require_conversation_token)
         if request.app.config.get("USE_JWT"):
             payload = await _jwt(request)
@@ -427,7 +427,7 @@ class FeedbackChannel(InputChannel):
             raise RefusedError(
                 401, "no_token", f"Send the conversation's token, as `token` or {TOKEN_HEADER}."
             )
-        if not _is_same(given, self.store.token(sender)):
+        if not is_same(given, self.store.token(sender)):
             raise RefusedError(403, "foreign_token", "The token is not this conversation's.")
 
     def _check_rate(self, sender: str) -> None:
@@ -665,22 +665,12 @@ def _given_token(request: Request, body: Mapping[str, Any]) -> Optional[str]:
     return given if isinstance(given, str) and given else None
 
 
-def _is_same(given: str, expected: str) -> bool:
-    """Whether two tokens are the same, compared in constant time; headers may hold any bytes."""
-    return hmac.compare_digest(given.encode(errors="surrogatepass"), expected.encode())
-
-
 def _is_deeper(value: Any, levels: int) -> bool:
     """Whether lists and objects are nested deeper than so many levels."""
     if not isinstance(value, (dict, list)):
         return False
     inner = value.values() if isinstance(value, dict) else value
     return levels <= 0 or any(_is_deeper(part, levels - 1) for part in inner)
-
-
-def _bearer(request: Request) -> Optional[str]:
-    kind, _, token = (request.headers.get("Authorization") or "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" and token else None
 
 
 async def _jwt(request: Request) -> Optional[Dict[str, Any]]:

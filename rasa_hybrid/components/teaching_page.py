@@ -18,7 +18,8 @@ from sanic import Blueprint, response
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from rasa_hybrid.components.teaching import TeachingError, TeachingSession, chat
+from rasa_hybrid.components.teaching import TeachingError, TeachingSession
+from rasa_hybrid.components.teaching_events import chat
 from rasa_hybrid.corpora.taught import DEFAULT_DIRECTORY, Journal, TaughtCorpus, TaughtCorpusError
 from rasa_hybrid.web.files import HEADERS, page_file
 from rasa_hybrid.web.tokens import is_bearer

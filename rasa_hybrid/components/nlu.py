@@ -36,7 +36,7 @@ from rasa.shared.nlu.training_data.message import Message
 from rasa_hybrid.components.conversion import HYBRID, LEAST_KEPT
 from rasa_hybrid.components.runtime import Runtime
 from rasa_hybrid.dialogue import tokenize
-from rasa_hybrid.model.acting import Understanding
+from rasa_hybrid.model.reading import Understanding
 
 logger = logging.getLogger(__name__)
 

@@ -124,7 +124,7 @@ class Upkeep:
 
 def _reader(agent: Any) -> TrackerReader:
     """The reader of the served model; of the domain alone if the model has no `HybridPolicy`."""
-    from rasa_hybrid.components.policy import served_runtime
+    from rasa_hybrid.components.loading import served_runtime
 
     runtime = served_runtime()
     if runtime is not None:

@@ -9,7 +9,7 @@ import os
 import subprocess
 from collections import Counter
 from contextlib import ExitStack
-from typing import ContextManager, Iterator, List, NoReturn
+from typing import Any, ContextManager, Iterator, List, NoReturn
 
 import pytest
 
@@ -48,6 +48,17 @@ def browser() -> str:
         return services.chromium()
     except START_ERRORS as error:
         _unavailable("Chromium", error)
+
+
+@pytest.fixture(scope="module")
+def chromium(browser: str) -> Iterator[Any]:
+    """Chromium, started: a `playwright.sync_api.Browser`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 def _started(name: str, service: ContextManager[str], stack: ExitStack) -> str:

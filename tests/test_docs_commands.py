@@ -211,7 +211,7 @@ def _train_and_talk(folder: Path) -> None:
     from rasa_hybrid.components import activity
     from rasa_hybrid.components.activity import Exploration
     from rasa_hybrid.components.episodes import Signals, assemble
-    from rasa_hybrid.components.policy import served_runtime
+    from rasa_hybrid.components.loading import served_runtime
     from rasa_hybrid.feedback.store import EpisodeStore, Outcome
     from tests.components import projects
     from tests.components.running import Conversation

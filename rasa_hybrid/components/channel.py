@@ -1,37 +1,22 @@
 """`rasa_hybrid.FeedbackChannel`: chat as over Rasa's REST channel, and what users say of it at the end.
 
-Feedback is answered when it is committed to the episode store; that path takes no lock of the conversation. Dialogues are
-assembled from the tracker store afterwards, by a task in the background.
+Feedback is answered when it is committed to the episode store (`channel_store`); that path takes no lock of the conversation.
+Dialogues are assembled from the tracker store afterwards, by a task in the background (`channel_upkeep`). What requests hold and
+who may send them is read by `channel_requests`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import hmac
-import json
 import logging
-import math
 import time
 import uuid
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
-from typing import (
-    Any,
-    Awaitable,
-    Callable,
-    Dict,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional
 from urllib.parse import unquote
 
 from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, UserMessage
-from rasa.shared.core.events import Event
 from rasa.shared.exceptions import InvalidConfigException
 from sanic import Blueprint, response
 from sanic.exceptions import SanicException
@@ -45,68 +30,41 @@ from rasa_hybrid.components.channel_configuration import (
     ChannelConfiguration,
     check_channel,
 )
-from rasa_hybrid.components.conversion import TrackerReader, domain_facts
+from rasa_hybrid.components.channel_requests import (
+    TOKEN_HEADER,
+    Client,
+    RateLimit,
+    RefusedError,
+    body_of,
+    check_feedback_keys,
+    check_identity,
+    client_of,
+    feedback_of,
+    given_token,
+    text_of,
+)
+from rasa_hybrid.components.channel_store import StoreThreads
+from rasa_hybrid.components.channel_upkeep import Upkeep
 from rasa_hybrid.components.embedded_learner import EmbeddedLearner
-from rasa_hybrid.components.episodes import assemble
 from rasa_hybrid.feedback import privacy
 from rasa_hybrid.feedback.metrics import Metrics
-from rasa_hybrid.feedback.records import Given, Outcome, Receipt, episode_id
+from rasa_hybrid.feedback.records import Receipt, episode_id
 from rasa_hybrid.feedback.store import (
     EpisodeStore,
     FeedbackConflictError,
     TooMuchFeedbackError,
     UnknownConversationError,
 )
+from rasa_hybrid.web.tokens import is_same
 
 logger = logging.getLogger(__name__)
 
-#: Where the token of a conversation is looked for, and where token and episode are given.
-TOKEN_HEADER, EPISODE_HEADER = "X-Conversation-Token", "X-Episode"
-#: Senders whose last requests are remembered, for the limits.
+#: Where the episode of a reply is given.
+EPISODE_HEADER = "X-Episode"
+#: Episodes of which is remembered that the store knows them.
 _REMEMBERED = 10_000
-#: Seconds of which requests are counted.
-_MINUTE = 60.0
-#: Seconds between two conversations that are read, and until one that was not there is looked for again.
-_PACE, _ABSENCE = 0.02, 60.0
 #: Seconds for other requests between two replies of a turn.
 _YIELD = 0.001
-#: Levels of lists and objects within a request.
-_DEEPEST = 20
-#: Feedback of one commit.
-_AT_ONCE = 100
-#: Seconds after which feedback whose conversation is not in the tracker store is given up.
-_GIVE_UP = 86_400.0
-_FEEDBACK_KEYS = {
-    "sender",
-    "success",
-    "reward",
-    "rating",
-    "comment",
-    "feedback_id",
-    "episode",
-    "token",
-}
-
-
-class RefusedError(Exception):
-    """A request that is answered with an error.
-
-    Args:
-        status: of HTTP.
-        reason: one word for programs.
-        message: a sentence for people.
-    """
-
-    def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.reason = status, reason
-
-
-class Client(NamedTuple):
-    """Who asks: `sender` is set if a JWT proves that it is this user, and nobody else."""
-
-    trusted: bool
-    sender: Optional[str] = None
 
 
 class FeedbackChannel(InputChannel):
@@ -137,18 +95,13 @@ class FeedbackChannel(InputChannel):
         EpisodeStore(configuration.store).close()
         learning = configuration.learning
         self._learner = EmbeddedLearner(configuration.store, learning) if learning else None
-        self._store: Optional[EpisodeStore] = None
+        self._store = StoreThreads(configuration.store)
+        self._upkeep = Upkeep(configuration, self._store)
+        self._limit = RateLimit(configuration.requests_per_minute)
         self._metrics = Metrics()
-        self._writer: Optional[ThreadPoolExecutor] = None
-        self._readers: Optional[ThreadPoolExecutor] = None
         self._tasks: List[asyncio.Task] = []
-        self._given: List[Tuple[Given, asyncio.Future]] = []
-        #: Conversations that the tracker store does not have, and until when they are not looked for.
-        self._absent: OrderedDict[str, float] = OrderedDict()
         #: Episodes that the store knows.
         self._known: OrderedDict[str, None] = OrderedDict()
-        self._committing: Optional[asyncio.Task] = None
-        self._requests: OrderedDict[str, List[float]] = OrderedDict()
 
     def blueprint(self, on_new_message: Callable[[UserMessage], Awaitable[Any]]) -> Blueprint:
         """The routes of the channel (see parent class for full docstring)."""
@@ -187,31 +140,20 @@ class FeedbackChannel(InputChannel):
             ) from None
         page.mount(blueprint, token)
 
-    @property
-    def store(self) -> EpisodeStore:
-        """The store of this worker.
-
-        Raises:
-            RefusedError: if the server is just starting or stopping.
-        """
-        if self._store is None:
-            raise RefusedError(503, "not_ready", "The server is not ready yet.")
-        return self._store
-
     # --- chat ---------------------------------------------------------------------------------------
 
     async def _chat(
         self, on_new_message: Callable[[UserMessage], Awaitable[Any]], request: Request
     ) -> HTTPResponse:
-        client = await self._client(request)
-        body = self._body(request)
-        sender = _text(body, "sender", 255)
-        text = _text(body, "message", self.configuration.max_message)
+        client = await client_of(request, self.configuration)
+        body = body_of(request, self.configuration.max_body)
+        sender = text_of(body, "sender", 255)
+        text = text_of(body, "message", self.configuration.max_message)
         metadata = body.get("metadata")
         if metadata is not None and not isinstance(metadata, dict):
             raise RefusedError(400, "malformed", "metadata has to be an object.")
-        self._check_identity(client, sender)
-        self._check_rate(sender)
+        check_identity(client, sender)
+        self._limit.check(sender)
         is_party = await self._may_have_token(request, body, client, sender)
         output = _Replies()
         message = UserMessage(
@@ -233,7 +175,7 @@ class FeedbackChannel(InputChannel):
             # The bot has answered; only nobody can rate it as long as the store does not know of it.
             logger.exception("A conversation could not be made known to the store.")
             return response.json(output.messages)
-        token = self.store.token(sender) if is_party else None
+        token = self._store.episodes.token(sender) if is_party else None
         headers = {EPISODE_HEADER: episode} if episode else {}
         about = {"episode": episode}
         if token is not None:
@@ -247,10 +189,10 @@ class FeedbackChannel(InputChannel):
         """Whether the answer may hold the conversation's token: its first message, or one that has it already."""
         if client.sender is not None or not self.configuration.require_conversation_token:
             return True
-        given = _given_token(request, body)
+        given = given_token(request, body)
         if given is not None:
-            return _is_same(given, self.store.token(sender))
-        return not await self._read(self.store.knows, sender)
+            return is_same(given, self._store.episodes.token(sender))
+        return not await self._store.read(EpisodeStore.knows, sender)
 
     async def _episode(
         self, request: Request, sender: str, since: Optional[float] = None
@@ -270,7 +212,7 @@ class FeedbackChannel(InputChannel):
             return None
         id = episode_id(sender, begun)
         if id not in self._known:
-            await self._write(self.store.begin, sender, begun)
+            await self._store.write(EpisodeStore.begin, sender, begun)
             self._known[id] = None
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
@@ -279,194 +221,65 @@ class FeedbackChannel(InputChannel):
     # --- feedback -----------------------------------------------------------------------------------
 
     async def _give(self, request: Request) -> HTTPResponse:
-        client = await self._client(request)
-        body = self._body(request)
-        unknown = sorted(set(body) - _FEEDBACK_KEYS)
-        if unknown:
-            allowed = ", ".join(sorted(_FEEDBACK_KEYS))
-            raise RefusedError(
-                400, "malformed", f"{unknown[0]!r} is not allowed; allowed are {allowed}."
-            )
-        sender = _text(body, "sender", 255)
+        client = await client_of(request, self.configuration)
+        body = body_of(request, self.configuration.max_body)
+        check_feedback_keys(body)
+        sender = text_of(body, "sender", 255)
         self._check_party(request, body, client, sender)
-        self._check_rate(sender)
-        outcome = self._outcome(body)
-        comment, id, episode = (
-            _text(body, key, most, optional=True)
-            for key, most in (
-                ("comment", self.configuration.max_comment),
-                ("feedback_id", 128),
-                ("episode", 64),
-            )
-        )
-        given = Given(
-            sender,
-            outcome,
-            comment or None,
-            id,
-            episode,
-            most_a_day=self.configuration.feedback_per_day,
-        )
+        self._limit.check(sender)
+        given = feedback_of(body, sender, self.configuration)
         try:
-            receipt = await self._commit(given)
+            receipt = await self._store.commit(given)
         except UnknownConversationError:
             # Conversations on other channels are known to the tracker store before they are to ours.
-            if episode is not None or await self._episode(request, sender) is None:
+            if given.episode is not None or await self._episode(request, sender) is None:
                 raise
-            receipt = await self._commit(given)
+            receipt = await self._store.commit(given)
         if receipt.duplicate:
             self._metrics.duplicates.inc()
         else:
             self._metrics.feedback.inc()
         return response.json(_receipt(receipt), status=200 if receipt.duplicate else 201)
 
-    async def _commit(self, given: Given) -> Receipt:
-        """Stores feedback; what comes while a commit is under way is committed together."""
-        self.store  # noqa: B018 - answers 503 while there is none
-        answer: asyncio.Future = asyncio.get_running_loop().create_future()
-        self._given.append((given, answer))
-        if self._committing is None or self._committing.done():
-            self._committing = asyncio.get_running_loop().create_task(self._commit_all())
-        return await answer
-
-    async def _commit_all(self) -> None:
-        while self._given:
-            batch, self._given = self._given[:_AT_ONCE], self._given[_AT_ONCE:]
-            try:
-                answers = await self._write(self.store.give_all, [given for given, _ in batch])
-            except Exception as error:
-                logger.exception("Feedback could not be stored.")
-                answers = [error] * len(batch)
-            for (_, answer), found in zip(batch, answers):
-                if answer.done():  # the client has gone
-                    continue
-                if isinstance(found, Exception):
-                    answer.set_exception(found)
-                else:
-                    answer.set_result(found)
-
     async def _receipt(self, request: Request, id: str) -> HTTPResponse:
-        client = await self._client(request)
-        receipt = await self._read(self.store.receipt, id)
+        client = await client_of(request, self.configuration)
+        receipt = await self._store.read(EpisodeStore.receipt, id)
         self._check_party(request, {}, client, receipt.sender)
         return response.json(_receipt(receipt))
 
     async def _withdraw(self, request: Request, id: str) -> HTTPResponse:
-        client = await self._client(request)
-        receipt = await self._read(self.store.receipt, id)
+        client = await client_of(request, self.configuration)
+        receipt = await self._store.read(EpisodeStore.receipt, id)
         self._check_party(request, {}, client, receipt.sender)
-        return response.json(_receipt(await self._write(self.store.withdraw, id)))
+        return response.json(_receipt(await self._store.write(EpisodeStore.withdraw, id)))
 
     async def _forget(self, request: Request, sender: str) -> HTTPResponse:
-        client = await self._client(request)
+        client = await client_of(request, self.configuration)
         self._check_party(request, {}, client, sender)
-        deleted = await self._write(privacy.forget, self.store, sender)
+        deleted = await self._store.write(privacy.forget, sender)
         self._known.clear()
         return response.json({"deleted": deleted})
-
-    def _outcome(self, body: Mapping[str, Any]) -> Outcome:
-        success, reward, rating = body.get("success"), body.get("reward"), body.get("rating")
-        if success is None and reward is None and rating is None:
-            raise RefusedError(400, "malformed", "Give success, reward or rating.")
-        if success is not None and not isinstance(success, bool):
-            raise RefusedError(400, "malformed", "success has to be true or false.")
-        low, high = self.configuration.reward_range
-        for name, value, least, most in (("reward", reward, low, high), ("rating", rating, 1, 5)):
-            if value is None:
-                continue
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            # A whole number may be too large for `isfinite`.
-            if not is_number or (isinstance(value, float) and not math.isfinite(value)):
-                raise RefusedError(400, "malformed", f"{name} has to be a number.")
-            if not least <= value <= most:
-                raise RefusedError(
-                    422, "out_of_range", f"{name} has to be from {least:g} to {most:g}."
-                )
-        return Outcome(
-            success,
-            None if reward is None else float(reward),
-            None if rating is None else float(rating),
-        )
-
-    # --- who may ------------------------------------------------------------------------------------
-
-    async def _client(self, request: Request) -> Client:
-        """Who asks, by bearer token or by Rasa's JWT.
-
-        Raises:
-            RefusedError: if a token is set and neither is right.
-        """
-        expected = self.configuration.token
-        given = _bearer(request)
-        if expected is not None and given is not None and _is_same(given, expected):
-            return Client(trusted=not self.configuration.require_conversation_token)
-        if request.app.config.get("USE_JWT"):
-            payload = await _jwt(request)
-            if payload is not None:
-                user = payload.get("user") or {}
-                if user.get("role") == "admin":
-                    return Client(trusted=True)
-                return Client(trusted=False, sender=str(user.get("username")))
-        elif expected is None:
-            return Client(trusted=False)
-        raise RefusedError(401, "unauthorised", "Send the token as `Authorization: Bearer ...`.")
-
-    def _check_identity(self, client: Client, sender: str) -> None:
-        if client.sender is not None and client.sender != sender:
-            raise RefusedError(403, "foreign_conversation", "This conversation is somebody else's.")
 
     def _check_party(
         self, request: Request, body: Mapping[str, Any], client: Client, sender: str
     ) -> None:
         """Whether the client is a party of the conversation that it speaks about."""
-        self._check_identity(client, sender)
+        check_identity(client, sender)
         if client.trusted or client.sender is not None:
             return
-        given = _given_token(request, body)
+        given = given_token(request, body)
         if given is None:
             raise RefusedError(
                 401, "no_token", f"Send the conversation's token, as `token` or {TOKEN_HEADER}."
             )
-        if not _is_same(given, self.store.token(sender)):
+        if not is_same(given, self._store.episodes.token(sender)):
             raise RefusedError(403, "foreign_token", "The token is not this conversation's.")
-
-    def _check_rate(self, sender: str) -> None:
-        most = self.configuration.requests_per_minute
-        now = time.monotonic()
-        recent = [at for at in self._requests.pop(sender, []) if at > now - _MINUTE]
-        self._requests[sender] = recent
-        while len(self._requests) > _REMEMBERED:
-            self._requests.popitem(last=False)
-        if len(recent) >= most:
-            raise RefusedError(
-                429, "too_many", f"At most {most} requests a minute of one sender are allowed."
-            )
-        recent.append(now)
-
-    def _body(self, request: Request) -> Dict[str, Any]:
-        if len(request.body) > self.configuration.max_body:
-            raise RefusedError(
-                413, "too_large", f"A request may have {self.configuration.max_body} bytes."
-            )
-        try:
-            body = json.loads(request.body)
-        except (ValueError, RecursionError):
-            raise RefusedError(400, "malformed", "The body has to be JSON.") from None
-        if not isinstance(body, dict):
-            raise RefusedError(400, "malformed", "The body has to be a JSON object.")
-        if _is_deeper(body, _DEEPEST):
-            raise RefusedError(400, "malformed", f"The body may be {_DEEPEST} levels deep.")
-        try:
-            json.dumps(body, ensure_ascii=False).encode()
-        except UnicodeEncodeError:  # half of a pair of \u escapes, which no database takes
-            raise RefusedError(400, "malformed", "The body has to be Unicode.") from None
-        return body
 
     # --- health, metrics ----------------------------------------------------------------------------
 
     async def _health(self, request: Request) -> HTTPResponse:
         try:
-            await self._read(self.store.counts)
+            await self._store.read(EpisodeStore.counts)
         except RefusedError:
             raise
         except Exception as error:
@@ -482,119 +295,27 @@ class FeedbackChannel(InputChannel):
         )
 
     async def _show_metrics(self, request: Request) -> HTTPResponse:
-        await self._client(request)
-        counts = await self._read(self.store.counts)
+        await client_of(request, self.configuration)
+        counts = await self._store.read(EpisodeStore.counts)
         return response.raw(
             self._metrics.exposition(counts), content_type=self._metrics.content_type
         )
 
-    # --- in the background --------------------------------------------------------------------------
+    # --- start, end, routes --------------------------------------------------------------------------
 
     def _open(self, app: Any) -> None:
-        self._store = EpisodeStore(self.configuration.store)
+        store = self._store.open()
         activity.explore(self.configuration.exploration)
-        self._writer = ThreadPoolExecutor(2, "hybrid_writer")
-        self._readers = ThreadPoolExecutor(2, "hybrid_reader")
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._look_after(app))]
+        self._tasks = [loop.create_task(self._upkeep.look_after(app))]
         if self._learner is not None:
-            self._tasks.append(loop.create_task(self._learner.look_after(app, self._store)))
+            self._tasks.append(loop.create_task(self._learner.look_after(app, store)))
 
     async def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for pool in (self._writer, self._readers):
-            if pool is not None:
-                pool.shutdown(wait=True)
-        if self._store is not None:
-            self._store.close()
-            self._store = None
-
-    async def _look_after(self, app: Any) -> None:
-        """Assembles episodes, settles silent ones, and keeps personal text no longer than allowed."""
-        is_first = True
-        while True:
-            try:
-                agent = getattr(app.ctx, "agent", None)
-                if agent is not None and agent.is_ready():
-                    await self.sweep(agent, everything=is_first)
-                    is_first = False
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                logger.exception("Episodes could not be assembled; it is tried again.")
-            await asyncio.sleep(self.configuration.sweep_seconds)
-
-    async def sweep(self, agent: Any, everything: bool = False) -> int:
-        """Assembles what is due, and settles what nobody said anything about.
-
-        Args:
-            agent: whose tracker store holds the conversations.
-            everything: look at every conversation of the tracker store, not only at those that went on lately.
-
-        Returns:
-            Number of episodes that were stored.
-        """
-        now = time.time()
-        quiet_before = now - self.configuration.reward_wait_time
-        senders = dict.fromkeys(activity.drain())
-        if everything:
-            senders.update(dict.fromkeys(await agent.tracker_store.keys()))
-        waiting = await self._read(self.store.waiting, quiet_before, _REMEMBERED)
-        senders.update(dict.fromkeys(sender for _, sender in waiting))
-        reader = _reader(agent)
-        stored = 0
-        for sender in senders:
-            if self._absent.get(sender, 0.0) > time.monotonic():
-                continue
-            # Tracker stores of Rasa block the event loop: requests get their turn in between.
-            await asyncio.sleep(_PACE)
-            tracker = await agent.tracker_store.retrieve_full_tracker(sender)
-            if tracker is None or not tracker.events:
-                self._absent[sender] = time.monotonic() + _ABSENCE
-                self._absent.move_to_end(sender)
-                while len(self._absent) > _REMEMBERED:
-                    self._absent.popitem(last=False)
-                continue
-            events: Sequence[Event] = list(tracker.events)
-            stored += len(
-                await self._write(
-                    assemble,
-                    self.store,
-                    sender,
-                    events,
-                    reader,
-                    agent.domain,
-                    self.configuration.signals,
-                    quiet_before,
-                )
-            )
-        await self._write(
-            self.store.settle_silent, quiet_before, self.configuration.default_reward, now
-        )
-        lost = await self._write(self.store.lose, now - _GIVE_UP)
-        if lost:
-            logger.warning(
-                f"{lost} conversations with feedback are not in the tracker store any more: nothing can be learnt "
-                "from them. Use a tracker store that outlives the server."
-            )
-        if self.configuration.retention_text != "keep":
-            before = now - self.configuration.retention_days * 86_400.0
-            await self._write(privacy.redact, self.store, self.configuration.retention_text, before)
-        return stored
-
-    async def _write(self, function: Callable, *arguments: Any) -> Any:
-        self.store  # noqa: B018 - answers 503 while there is none
-        return await asyncio.get_running_loop().run_in_executor(
-            self._writer, functools.partial(function, *arguments)
-        )
-
-    async def _read(self, function: Callable, *arguments: Any) -> Any:
-        self.store  # noqa: B018
-        return await asyncio.get_running_loop().run_in_executor(
-            self._readers, functools.partial(function, *arguments)
-        )
+        self._store.close()
 
     def _route(
         self, blueprint: Blueprint, path: str, method: str, handler: Callable[..., Awaitable[Any]]
@@ -635,65 +356,6 @@ class _Replies(CollectingOutputChannel):
     async def _persist_message(self, message: Dict[str, Any]) -> None:
         await super()._persist_message(message)
         await asyncio.sleep(_YIELD)
-
-
-def _reader(agent: Any) -> TrackerReader:
-    """The reader of the served model; of the domain alone if the model has no `HybridPolicy`."""
-    from rasa_hybrid.components.policy import served_runtime
-
-    runtime = served_runtime()
-    if runtime is not None:
-        return runtime.reader
-    return TrackerReader(domain_facts(agent.domain), (), pipeline=True)
-
-
-def _text(body: Mapping[str, Any], key: str, most: int, optional: bool = False) -> Any:
-    value = body.get(key)
-    if value is None and optional:
-        return None
-    if not isinstance(value, str) or (not value and not optional):
-        raise RefusedError(400, "malformed", f"{key} has to be a text.")
-    if len(value) > most:
-        raise RefusedError(413, "too_large", f"{key} may have {most} characters.")
-    if "\x00" in value:
-        raise RefusedError(400, "malformed", f"{key} must not hold null characters.")
-    return value
-
-
-def _given_token(request: Request, body: Mapping[str, Any]) -> Optional[str]:
-    given = request.headers.get(TOKEN_HEADER) or body.get("token")
-    return given if isinstance(given, str) and given else None
-
-
-def _is_same(given: str, expected: str) -> bool:
-    """Whether two tokens are the same, compared in constant time; headers may hold any bytes."""
-    return hmac.compare_digest(given.encode(errors="surrogatepass"), expected.encode())
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested deeper than so many levels."""
-    if not isinstance(value, (dict, list)):
-        return False
-    inner = value.values() if isinstance(value, dict) else value
-    return levels <= 0 or any(_is_deeper(part, levels - 1) for part in inner)
-
-
-def _bearer(request: Request) -> Optional[str]:
-    kind, _, token = (request.headers.get("Authorization") or "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" and token else None
-
-
-async def _jwt(request: Request) -> Optional[Dict[str, Any]]:
-    """The payload of Rasa's JWT; None if there is none that is valid."""
-    from rasa.utils.common import call_potential_coroutine
-
-    auth = request.app.ctx.auth
-    try:
-        if await call_potential_coroutine(auth.is_authenticated(request)):
-            return await call_potential_coroutine(auth.extract_payload(request))
-    except Exception as error:  # sanic_jwt has one for each way of being wrong
-        logger.debug(f"A JWT was refused: {error}")
-    return None
 
 
 def _refusal(status: int, reason: str, message: str) -> HTTPResponse:

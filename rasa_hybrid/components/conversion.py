@@ -71,6 +71,11 @@ _BEING_ANSWERED = 64
 _PLACEHOLDER = re.compile(r"{\s*(\w+)\s*}")
 
 
+def hybrid_metadata(event: Event) -> Mapping[str, Any]:
+    """What we know of an event: the source of a slot, what a teacher corrected, the model."""
+    return (event.metadata or {}).get(HYBRID) or {}
+
+
 def domain_facts(
     domain: Domain,
     offer_slots: Optional[Mapping[str, str]] = None,
@@ -286,7 +291,7 @@ class TrackerReader:
                 return
             progress.carried_over = False
             turn.settle(goal)
-            hybrid = (event.metadata or {}).get(HYBRID) or {}
+            hybrid = hybrid_metadata(event)
             context: Tuple[str, ...] = ()
             if labelled or contexts:
                 tracked = goal if labelled else turn.tracked(goal, hybrid)
@@ -339,7 +344,7 @@ class TrackerReader:
         goal: Dict[str, str],
         carried_over: bool,
     ) -> None:
-        source = ((event.metadata or {}).get(HYBRID) or {}).get("source")
+        source = hybrid_metadata(event).get("source")
         before = slots.get(event.key)
         slots[event.key] = event.value
         if event.key not in self._goal_slots or (source == MODEL and not carried_over):

@@ -22,7 +22,7 @@ from rasa.shared.core.events import (
 )
 from rasa.shared.core.trackers import DialogueStateTracker
 
-from rasa_hybrid.components.conversion import HYBRID, TEACHER, TrackerReader
+from rasa_hybrid.components.conversion import TEACHER, TrackerReader, hybrid_metadata
 from rasa_hybrid.dialogue import LISTEN, Decision
 from rasa_hybrid.feedback.records import Outcome, Recorded, Step, episode_id
 from rasa_hybrid.feedback.store import EpisodeStore
@@ -144,7 +144,7 @@ def recorded(
     model = None
     for event in events:
         if isinstance(event, ActionExecuted):
-            model = ((event.metadata or {}).get(HYBRID) or {}).get("model_id") or model
+            model = hybrid_metadata(event).get("model_id") or model
     steps = tuple(map(_steps, reading.decided))
     return Recorded(dialogue, steps, model, events[-1].timestamp)
 
@@ -217,7 +217,7 @@ def _steps(decided: Sequence[ActionExecuted]) -> Tuple[Step, ...]:
 def _step(event: ActionExecuted) -> Step:
     """A decision; only what our policy wrote into the metadata of this very action is its own."""
     name = event.action_name or event.action_text or ""
-    hybrid: Dict[str, Any] = (event.metadata or {}).get(HYBRID) or {}
+    hybrid = hybrid_metadata(event)
     belief = {
         slot: tuple((str(value), float(chance)) for value, chance in best)
         for slot, best in (hybrid.get("belief") or {}).items()

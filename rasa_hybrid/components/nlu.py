@@ -34,9 +34,10 @@ from rasa.shared.nlu.constants import (
 from rasa.shared.nlu.training_data.message import Message
 
 from rasa_hybrid.components.conversion import HYBRID, LEAST_KEPT
+from rasa_hybrid.components.loading import schema_language, shared_runtime
 from rasa_hybrid.components.runtime import Runtime
 from rasa_hybrid.dialogue import tokenize
-from rasa_hybrid.model.acting import Understanding
+from rasa_hybrid.model.reading import Understanding
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
     ) -> HybridNLU:
         """Finds the policy's model in the graph and shares it (see parent class for full docstring)."""
         from rasa_hybrid.components.configuration import check_configuration
-        from rasa_hybrid.components.policy import HybridPolicy, schema_language, shared_runtime
+        from rasa_hybrid.components.policy import HybridPolicy
 
         for node in execution_context.graph_schema.nodes.values():
             if (

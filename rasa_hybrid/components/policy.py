@@ -1,19 +1,18 @@
 """`rasa_hybrid.HybridPolicy`: understanding, state tracking and policy as one trained model, in the place of a policy.
 
-Equations 1 to 4 of Liu et al. (2018) live in `rasa_hybrid.model`; this module is their life in Rasa.
+Equations 1 to 4 of Liu et al. (2018) live in `rasa_hybrid.model`; this module is their life in Rasa. What happens when Rasa
+trains is in `training`, and how a trained model is found in `loading`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 from weakref import WeakSet
 
 import numpy as np
-import rasa.shared.utils.cli
 from rasa.core.policies.policy import Policy, PolicyPrediction
 from rasa.core.policies.rule_policy import RulePolicy
 from rasa.engine.graph import ExecutionContext
@@ -31,69 +30,37 @@ from rasa.shared.core.events import (
 )
 from rasa.shared.core.generator import TrackerWithCachedStates
 from rasa.shared.core.trackers import DialogueStateTracker
-from rasa.shared.exceptions import InvalidConfigException, RasaException
+from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
 import rasa_hybrid
 from rasa_hybrid.components import activity, rasa_internals
 from rasa_hybrid.components.activity import Exploration, session_begun
-from rasa_hybrid.components.configuration import (
-    PolicyConfiguration,
-    check_configuration,
-    check_domain,
-    check_offers,
-    default_configuration,
-)
+from rasa_hybrid.components.configuration import check_configuration, default_configuration
 from rasa_hybrid.components.conversion import (
     HYBRID,
     KNOWLEDGE_BASE,
     LEAST_KEPT,
     MODEL,
     TEACHER,
-    TrackerReader,
-    Wordings,
-    domain_facts,
     placeholders,
     slot_value,
-    utterance_of,
 )
 from rasa_hybrid.components.corpus import make_missing
-from rasa_hybrid.components.lessons import (
-    corpus_dialogues,
-    digressions,
-    goal_slots_of,
-    is_own,
-    listed_values,
-    rehearsal,
-    story_dialogues,
-    unknown_answers,
-    warn_about_data,
-    warn_about_new_labels,
-    word_vectors,
+from rasa_hybrid.components.loading import (
+    load_checkpoint,
+    open_knowledge_base,
+    schema_language,
+    shared_runtime,
 )
 from rasa_hybrid.components.runtime import Runtime, TurnState
-from rasa_hybrid.components.tokenizer import splitter_of
-from rasa_hybrid.dialogue import DONTCARE, TAUGHT, DomainFacts
-from rasa_hybrid.knowledge import (
-    GuardedKnowledgeBase,
-    KnowledgeBaseError,
-    choices,
-    knowledge_base_from_config,
-)
+from rasa_hybrid.dialogue import DONTCARE
+from rasa_hybrid.knowledge import choices
 from rasa_hybrid.knowledge.base import ID
 from rasa_hybrid.model import checkpoint
-from rasa_hybrid.model.embeddings import with_vectors
-from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.exploration import exploring_policy
-from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
-from rasa_hybrid.model.preparation import prepare
-from rasa_hybrid.model.warm_start import warm_start
 
 logger = logging.getLogger(__name__)
-
-
-class UnusableModelError(RasaException):
-    """A trained model that can't be loaded; Rasa's commands print the message without a stack trace."""
 
 
 @DefaultV1Recipe.register(
@@ -133,7 +100,7 @@ class HybridPolicy(Policy):
             if path is not None:
                 digest.update(Path(path).read_bytes() if Path(path).is_file() else b"missing")
         if configuration.knowledge_base is not None:
-            knowledge_base = _knowledge_base(configuration, ())
+            knowledge_base = open_knowledge_base(configuration, ())
             digest.update(knowledge_base.config_fingerprint().encode())
             knowledge_base.close()
         return digest.hexdigest()
@@ -184,102 +151,19 @@ class HybridPolicy(Policy):
         Returns:
             The resource that holds the trained model.
         """
-        from rasa_hybrid.components.progress import epochs_on_stderr
-        from rasa_hybrid.learning.supervised import SupervisedTrainer
-        from rasa_hybrid.model.network import initial_weights
+        from rasa_hybrid.components.training import learn  # it loads TensorFlow
 
-        configuration = self.configuration
-        check_domain(configuration, domain)
-        facts = domain_facts(
-            domain, configuration.offer_slots, responses.data, configuration.choice_slots
+        learnt = learn(
+            self.configuration,
+            self._execution_context,
+            training_trackers,
+            domain,
+            responses,
+            training_data,
+            self._trained,
         )
-        trackers = [
-            t
-            for t in training_trackers
-            if not t.is_augmented and not getattr(t, "is_rule_tracker", False)
-        ]
-        goal_slots = goal_slots_of(configuration, domain, trackers)
-        reader = TrackerReader(
-            facts, goal_slots, configuration.settings.pipeline, configuration.dontcare_value
-        )
-        knowledge_base = self._knowledge_base(goal_slots)
-        check_offers(configuration, knowledge_base.columns if knowledge_base else None)
-        examples = training_data.intent_examples if training_data else []
-        wordings = Wordings(examples)
-        stories = story_dialogues(configuration, reader, trackers, wordings, knowledge_base)
-        corpus = [
-            facts.harmonise(dialogue) for dialogue in corpus_dialogues(configuration, goal_slots)
-        ]
-        dialogues = stories + corpus
-        taught = [story for story in stories if story.metadata.get(TAUGHT)]
-        if goal_slots:
-            rules = [t for t in training_trackers if getattr(t, "is_rule_tracker", False)]
-            dialogues += digressions(configuration, dialogues, rules, wordings)
-        if not dialogues:
-            raise InvalidConfigException(
-                "HybridPolicy: there is nothing to learn from: the project has no stories "
-                "(rules are not enough), and `corpus` names no dialogues. Write stories or remove the policy."
-            )
-        utterances = [
-            utterance for utterance in map(utterance_of, examples) if utterance is not None
-        ]
-        warn_about_data(dialogues, goal_slots, wordings, bool(training_data))
-        settings = configuration.settings
-        with_unknown = bool(goal_slots and settings.candidates)
-        if self._trained is not None:
-            encoder, weights = self._trained
-            encoder = type(encoder)(
-                replace(settings, preset=encoder.settings.preset),
-                encoder.vocabulary,
-                encoder.ontology,
-            )
-            warn_about_new_labels(encoder, dialogues)
-            if taught:
-                encoder, dialogues = rehearsal(
-                    configuration, encoder, dialogues, taught, with_unknown
-                )
-                with_unknown = False
-        else:
-            listed = listed_values(
-                facts, goal_slots, training_data, knowledge_base, configuration.dontcare_value
-            )
-            splitter = splitter_of(self._execution_context)
-            actions = [name for name in domain.action_names_or_texts if is_own(name)]
-            vectors = word_vectors(configuration)
-            encoder = prepare(
-                settings, dialogues, utterances, listed, actions, splitter, words=vectors
-            )
-            shapes = parameter_shapes(settings, sizes_of(encoder.vocabulary, encoder.ontology))
-            weights = with_vectors(
-                initial_weights(shapes, settings.seed), encoder.vocabulary, vectors
-            )
-            if configuration.warm_start is not None:
-                weights = self._warm_start(encoder, weights, configuration.warm_start)
-        if with_unknown:
-            dialogues = dialogues + unknown_answers(configuration, dialogues, encoder)
-        trainer = SupervisedTrainer(encoder, weights)
-        with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as progress:
-            epochs = trainer.fit(dialogues, utterances, progress)
-        for last in epochs[-1:]:
-            logger.info(
-                f"HybridPolicy: learnt {len(dialogues)} dialogues and {len(utterances)} NLU examples; at the end "
-                f"{last.joint_goal_accuracy:.1%} of the goals and {last.action_accuracy:.1%} of the actions were right."
-            )
-        synonyms = (
-            {k.lower(): v for k, v in training_data.entity_synonyms.items()}
-            if training_data
-            else {}
-        )
-        extra = {
-            "facts": facts.to_dict(),
-            "goal_slots": list(goal_slots),
-            "synonyms": synonyms,
-            "offer_slots": dict(configuration.offer_slots),
-            "offer_actions": list(configuration.offer_actions),
-            "dontcare_value": configuration.dontcare_value,
-        }
         with self._model_storage.write_to(self._resource) as path:
-            checkpoint.save(path, encoder, trainer.model.weights(), extra)
+            checkpoint.save(path, learnt.encoder, learnt.weights, learnt.extra)
         return self._resource
 
     @staticmethod
@@ -399,19 +283,6 @@ class HybridPolicy(Policy):
             before=lambda action: ({}, []),
         )
 
-    def _warm_start(
-        self, encoder: Encoder, weights: Mapping[str, np.ndarray], path: str
-    ) -> Dict[str, np.ndarray]:
-        """The weights of an earlier model wherever they fit; says what was taken over."""
-        try:
-            earlier, known, _ = checkpoint.load_archive(path, splitter_of(self._execution_context))
-        except checkpoint.CheckpointError as error:
-            raise InvalidConfigException(f"HybridPolicy: warm_start: {error}") from error
-        started = warm_start(encoder, weights, earlier, known)
-        for line in started.taken:
-            rasa.shared.utils.cli.print_info(f"HybridPolicy starts from {path}: {line}")
-        return started.weights
-
     def _exploration(self) -> Optional[Exploration]:
         """How to explore: as the channel says, else as the configuration says; None: not at all."""
         said = activity.exploration()
@@ -453,7 +324,7 @@ class HybridPolicy(Policy):
         policy = cls(config, model_storage, resource, execution_context)
         if execution_context.is_finetuning:
             with model_storage.read_from(resource) as path:
-                encoder, weights, _ = _load_checkpoint(path, execution_context)
+                encoder, weights, _ = load_checkpoint(path, execution_context)
             policy._trained = (encoder, weights)
         else:
             policy.runtime = shared_runtime(
@@ -465,11 +336,6 @@ class HybridPolicy(Policy):
             _LOADED.add(policy)
             rasa_internals.install_teaching()
         return policy
-
-    def _knowledge_base(self, goal_slots: Sequence[str]) -> Optional[GuardedKnowledgeBase]:
-        if self.configuration.knowledge_base is None:
-            return None
-        return _knowledge_base(self.configuration, goal_slots)
 
     def _belief_events(self, tracker: DialogueStateTracker, state: TurnState) -> List[Event]:
         """The changed belief as slots: those that nobody else fills, or that the configuration names."""
@@ -569,55 +435,6 @@ class JointPrediction(PolicyPrediction):
 #: Policies that were loaded to act, as long as somebody uses them; a model may be loaded more than once.
 _LOADED: WeakSet[HybridPolicy] = WeakSet()
 
-#: Runtimes by the directory that they were loaded from, so that policy and NLU share one model.
-_RUNTIMES: Dict[str, Runtime] = {}
-
-
-def shared_runtime(
-    model_storage: ModelStorage,
-    resource: Resource,
-    execution_context: ExecutionContext,
-    configuration: PolicyConfiguration,
-) -> Runtime:
-    """The runtime of a trained policy, the same one for every component of a loaded model."""
-    with model_storage.read_from(resource) as path:
-        key = str(path)
-        if key not in _RUNTIMES:
-            encoder, weights, extra = _load_checkpoint(path, execution_context)
-            goal_slots = tuple(extra["goal_slots"])
-            configuration = replace(configuration, settings=encoder.settings)
-            knowledge_base = None
-            if configuration.knowledge_base is not None:
-                knowledge_base = _knowledge_base(configuration, goal_slots, must_answer=False)
-            runtime = Runtime(
-                encoder,
-                weights,
-                DomainFacts.from_dict(extra["facts"]),
-                goal_slots,
-                configuration,
-                knowledge_base,
-                execution_context.model_id or "",
-                extra.get("synonyms"),
-            )
-            _RUNTIMES.clear()  # directories of earlier loads are gone
-            _RUNTIMES[key] = runtime
-        return _RUNTIMES[key]
-
-
-def served_runtime() -> Optional[Runtime]:
-    """The runtime of the model that was loaded last; None if it has no policy of ours."""
-    return next(iter(_RUNTIMES.values()), None)
-
-
-def _load_checkpoint(
-    path: Path, execution_context: ExecutionContext
-) -> Tuple[Any, Dict[str, np.ndarray], Dict[str, Any]]:
-    """A checkpoint of ours, or the sentence that says what is wrong with it."""
-    try:
-        return checkpoint.load(path, splitter_of(execution_context))
-    except checkpoint.CheckpointError as error:
-        raise UnusableModelError(f"HybridPolicy: {error}") from error
-
 
 def _others_need_intents(execution_context: ExecutionContext, model_storage: ModelStorage) -> bool:
     """Whether another policy than ours looks at intents: any that learns, or a rule that names one."""
@@ -635,15 +452,6 @@ def _others_need_intents(execution_context: ExecutionContext, model_storage: Mod
     return False
 
 
-def schema_language(execution_context: ExecutionContext) -> Optional[str]:
-    """The project's language, as far as the graph tells it."""
-    for node in execution_context.graph_schema.nodes.values():
-        language = node.config.get("language") if node.config else None
-        if isinstance(language, str):
-            return language
-    return None
-
-
 def _has_classifier(schema: Any) -> bool:
     """Whether a pipeline predicts intents apart from our model."""
     from rasa_hybrid.components.nlu import HybridNLU
@@ -654,21 +462,6 @@ def _has_classifier(schema: Any) -> bool:
         and not issubclass(node.uses, HybridNLU)
         for node in schema.nodes.values()
     )
-
-
-def _knowledge_base(
-    configuration: PolicyConfiguration, goal_slots: Sequence[str], must_answer: bool = True
-) -> GuardedKnowledgeBase:
-    assert configuration.knowledge_base is not None
-    try:
-        return knowledge_base_from_config(
-            configuration.knowledge_base,
-            language=configuration.settings.language,
-            slots=goal_slots or None,
-            must_answer=must_answer,
-        )
-    except KnowledgeBaseError as error:
-        raise InvalidConfigException(f"HybridPolicy: {error}") from error
 
 
 def _without_rejected(

@@ -28,8 +28,9 @@ from rasa_hybrid.dialogue import (
 )
 from rasa_hybrid.knowledge import GuardedKnowledgeBase, KnowledgeBaseError, next_offer, summary
 from rasa_hybrid.knowledge.base import ID
-from rasa_hybrid.model.acting import ActingModel, Conversation, Understanding
+from rasa_hybrid.model.acting import ActingModel, Conversation
 from rasa_hybrid.model.encoding import Encoder, by_rank
+from rasa_hybrid.model.reading import Understanding
 
 logger = logging.getLogger(__name__)
 

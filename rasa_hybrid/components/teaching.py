@@ -1,7 +1,8 @@
 """A dialogue between a teacher and the bot, one step at a time: the same code under `rasa interactive` and the page.
 
 A step is a message, a correction of the tracked goal, an action, or taking one of them back. All are events of Rasa's tracker,
-and each is in the journal before the step is over. What stands in the end becomes stories.
+and each is in the journal before the step is over. What the events say is read by `teaching_events`; what stands in the end
+becomes stories in `teaching_stories`.
 """
 
 from __future__ import annotations
@@ -9,47 +10,43 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Container, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from rasa.core.agent import Agent
 from rasa.core.channels.channel import CollectingOutputChannel, UserMessage
 from rasa.core.policies.policy import PolicyPrediction
 from rasa.exceptions import ActionLimitReached
-from rasa.shared.core.constants import (
-    ACTION_LISTEN_NAME,
-    DEFAULT_ACTION_NAMES,
-)
+from rasa.shared.core.constants import ACTION_LISTEN_NAME, DEFAULT_ACTION_NAMES
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import (
     ActionExecuted,
     ActionReverted,
-    ActiveLoop,
-    AllSlotsReset,
-    BotUttered,
     Event,
     Restarted,
-    SessionStarted,
     SlotSet,
     UserUtteranceReverted,
     UserUttered,
 )
 from rasa.shared.core.trackers import DialogueStateTracker
-from rasa.shared.nlu.training_data.formats.readerwriter import TrainingDataWriter
 
 from rasa_hybrid.components import activity
-from rasa_hybrid.components.configuration import INTERNAL_SLOTS
-from rasa_hybrid.components.conversion import HYBRID, KNOWLEDGE_BASE, TEACHER, slot_value
+from rasa_hybrid.components.conversion import HYBRID, TEACHER, slot_value
 from rasa_hybrid.components.policy import HybridPolicy
 from rasa_hybrid.components.runtime import TurnState
-from rasa_hybrid.corpora.taught import Journal, Record, Story, TaughtCorpus
+from rasa_hybrid.components.teaching_events import (
+    goal_before,
+    is_listening,
+    last_step,
+    withdrawn_offers,
+)
+from rasa_hybrid.components.teaching_stories import standing
+from rasa_hybrid.corpora.taught import Journal, Record, TaughtCorpus
 from rasa_hybrid.dialogue import DONTCARE, NONE
 
 #: Entities of an answer that a teacher is shown.
 _SHOWN_ENTITIES = 5
 #: Values of a slot that are offered to choose from.
 _SHOWN_VALUES = 300
-#: Actions that are Rasa's own affair and that stories do not name.
-_UNNAMED = frozenset(DEFAULT_ACTION_NAMES) - {"action_back", "action_default_fallback"}
 
 
 class TeachingError(Exception):
@@ -190,7 +187,7 @@ class TeachingSession:
 
     async def message(self) -> Optional[float]:
         """Time of the user's message that the bot has not acted on yet; None if there is none."""
-        step = _last_step((await self.tracker()).applied_events())
+        step = last_step((await self.tracker()).applied_events())
         return step.timestamp if isinstance(step, UserUttered) else None
 
     @property
@@ -200,7 +197,7 @@ class TeachingSession:
 
     async def is_listening(self) -> bool:
         """Whether it is the user's turn."""
-        return _is_listening((await self.tracker()).applied_events())
+        return is_listening((await self.tracker()).applied_events())
 
     async def hear(self, text: str) -> None:
         """The user says something; nothing is done about it yet.
@@ -212,7 +209,7 @@ class TeachingSession:
             raise TeachingError("Nothing was said.")
         assert self.agent.processor is not None
         async with self.agent.lock_store.lock(self.conversation):
-            if not _is_listening((await self.tracker()).applied_events()):
+            if not is_listening((await self.tracker()).applied_events()):
                 raise TeachingError("It is the bot's turn: choose its next action first.")
             channel = CollectingOutputChannel()
             message = UserMessage(text.strip(), channel, self.conversation)
@@ -263,9 +260,9 @@ class TeachingSession:
         async with self.agent.lock_store.lock(self.conversation):
             tracker = await self.tracker()
             applied = tracker.applied_events()
-            if _is_listening(applied):
+            if is_listening(applied):
                 raise TeachingError("The goal can be corrected after the user's next message.")
-            if not isinstance(_last_step(applied), UserUttered):
+            if not isinstance(last_step(applied), UserUttered):
                 raise TeachingError("An action has run already: undo it to correct the goal.")
             state = self._state(tracker)
             events = [self._correction(state, slot, text) for slot, text in goal.items()]
@@ -291,7 +288,7 @@ class TeachingSession:
         assert self.agent.processor is not None
         async with self.agent.lock_store.lock(self.conversation):
             tracker = await self.tracker()
-            if _is_listening(tracker.applied_events()):
+            if is_listening(tracker.applied_events()):
                 raise TeachingError("It is the user's turn.")
             prediction = self._predict(tracker)
             wanted = self.domain.action_names_or_texts[prediction.max_confidence_index]
@@ -320,13 +317,13 @@ class TeachingSession:
             applied = tracker.applied_events()
             if not any(isinstance(event, UserUttered) for event in applied):
                 return False
-            if isinstance(_last_step(applied), UserUttered):
+            if isinstance(last_step(applied), UserUttered):
                 tracker.update(UserUtteranceReverted(), self.domain)
                 tracker.update(ActionExecuted(ACTION_LISTEN_NAME), self.domain)
             else:
                 tracker.update(ActionReverted(), self.domain)
                 # What the action would have offered stands before it.
-                tracker.update_with_events(_withdrawn_offers(tracker, self.domain), self.domain)
+                tracker.update_with_events(withdrawn_offers(tracker, self.domain), self.domain)
             await self.agent.tracker_store.save(tracker)
             await self.record()
             return True
@@ -393,7 +390,7 @@ class TeachingSession:
     def _slots(self, tracker: DialogueStateTracker, state: TurnState) -> Iterable[SlotView]:
         runtime = self.policy.runtime
         assert runtime is not None
-        before = _goal_before(tracker, self.domain)
+        before = goal_before(tracker, self.domain)
         taught = {o.slot for o in state.turn.overrides if o.source == TEACHER}
         for slot in runtime.goal_slots:
             best = state.belief.best(slot)
@@ -459,286 +456,6 @@ def _overlap(seen: Sequence[Mark], now: Sequence[Mark]) -> int:
     """
     lengths = range(min(len(seen), len(now)), 0, -1)
     return next((n for n in lengths if list(seen[-n:]) == list(now[:n])), 0)
-
-
-# --- from events to stories -------------------------------------------------------------------------
-
-
-def standing(
-    events: Sequence[Event], domain: Domain, name: str
-) -> Tuple[List[Story], List[Record]]:
-    """The stories that stand in the events of a conversation, and what was corrected in them.
-
-    Each restart begins a story. A turn that was not finished by `action_listen` is left out, and so is a story that another
-    one goes on with.
-
-    Args:
-        events: of the conversation, with those that were taken back.
-        domain: of the project.
-        name: of the stories; from the second on with a number.
-    """
-    parts: List[List[Event]] = [[]]
-    for event in events:
-        if isinstance(event, (Restarted, SessionStarted)):
-            parts.append([])
-        else:
-            parts[-1].append(event)
-    found = []
-    for part in parts:
-        tracker = DialogueStateTracker.from_events("part", part, domain.slots, domain=domain)
-        finished = _finished(tracker.applied_events())
-        steps = tuple(_steps(finished, domain))
-        if any(isinstance(event, UserUttered) for event in finished):
-            found.append((steps, finished))
-    kept = [
-        (steps, finished)
-        for i, (steps, finished) in enumerate(found)
-        if not any(
-            other[: len(steps)] == steps and (len(other) > len(steps) or j < i)
-            for j, (other, _) in enumerate(found)
-            if j != i
-        )
-    ]
-    stories: List[Story] = []
-    corrections: List[Record] = []
-    told = set()
-    for number, (steps, finished) in enumerate(kept, 1):
-        story = name if number == 1 else f"{name}, {number}"
-        stories.append(Story(story, steps))
-        for record in _corrections(finished):
-            # A story that branches off from another one has the events that they share.
-            key = (record["time"], record.get("slot"))
-            if key not in told:
-                told.add(key)
-                corrections.append({"story": story, **record})
-    return stories, corrections
-
-
-def _finished(applied: Sequence[Event]) -> List[Event]:
-    """The events up to the last `action_listen`."""
-    last = max(
-        (
-            i
-            for i, event in enumerate(applied)
-            if isinstance(event, ActionExecuted) and event.action_name == ACTION_LISTEN_NAME
-        ),
-        default=-1,
-    )
-    return list(applied[: last + 1])
-
-
-def _steps(events: Sequence[Event], domain: Domain) -> Iterable[Dict[str, Any]]:
-    """The steps of a story. Of several values that a slot got between two steps the last one stands."""
-    initial = {slot.name: slot.initial_value for slot in domain.slots}
-    known, values = dict(initial), dict(initial)
-    for i, event in enumerate(events):
-        if isinstance(event, SlotSet) and event.key not in INTERNAL_SLOTS - {"requested_slot"}:
-            values[event.key] = event.value
-            continue
-        if isinstance(event, AllSlotsReset):
-            values = dict(initial)
-            continue
-        step = _step(event, events[i + 1 :], values)
-        if step is None and not isinstance(event, ActionExecuted):
-            continue
-        changed = {slot: v for slot, v in values.items() if v != known.get(slot)}
-        if changed:
-            yield {"slot_was_set": changed}
-            known = dict(values)
-        if step is not None:
-            yield step
-
-
-def _step(
-    event: Event, following: Sequence[Event], before: Mapping[str, Any]
-) -> Optional[Dict[str, Any]]:
-    if isinstance(event, UserUttered):
-        changed, taught = _set_by_message(following)
-        return _user_step(event, {**before, **changed}, taught)
-    if isinstance(event, ActionExecuted):
-        if event.action_text:
-            return {"bot": event.action_text}
-        named = event.action_name not in _UNNAMED
-        return {"action": event.action_name} if named else None
-    if isinstance(event, ActiveLoop):
-        return {"active_loop": event.name}
-    return None
-
-
-def _user_step(
-    event: UserUttered, goal: Mapping[str, Any], taught: Container[str]
-) -> Dict[str, Any]:
-    """What the user said; entities that contradict the goal are no labels.
-
-    Args:
-        event: the message.
-        goal: values of the slots after it.
-        taught: slots that the teacher set.
-    """
-    step: Dict[str, Any] = {"intent": event.intent_name} if event.intent_name else {}
-    entities = [
-        entity
-        for entity in event.entities
-        if not any(
-            _contradicts(slot, str(entity.get("value")), goal, taught)
-            for slot in (entity.get("role"), entity.get("entity"))
-            if slot is not None
-        )
-    ]
-    if (event.text or "").startswith("/") or not event.text:
-        labelled = [
-            {
-                str(entity["entity"]): entity.get("value"),
-                **{key: entity[key] for key in ("role", "group") if entity.get(key)},
-            }
-            for entity in entities
-        ]
-        return {**step, "entities": labelled} if labelled else step
-    placed = _apart([entity for entity in entities if entity.get("end") is not None])
-    text = event.text.replace("](", "] (").replace("]{", "] {")
-    if placed and text == event.text:
-        text = TrainingDataWriter.generate_message({"text": text, "entities": placed})
-    step["user"] = text
-    return step
-
-
-def _apart(entities: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
-    """Entities that do not share a character, the first of those that do."""
-    kept: List[Dict[str, Any]] = []
-    for entity in sorted(entities, key=lambda e: (e["start"], -e["end"])):
-        if not kept or entity["start"] >= kept[-1]["end"]:
-            kept.append(dict(entity))
-    return kept
-
-
-def _contradicts(slot: str, value: str, goal: Mapping[str, Any], taught: Container[str]) -> bool:
-    """Whether an entity of a slot is not what the teacher said, or a value of another slot."""
-    if slot not in goal or str(goal[slot]) == value:
-        return False
-    return slot in taught or any(str(other) == value for other in goal.values())
-
-
-def _set_by_message(following: Sequence[Event]) -> Tuple[Dict[str, Any], Set[str]]:
-    """Slots that a message set before an action ran, and those of them that the teacher set."""
-    values: Dict[str, Any] = {}
-    taught: Set[str] = set()
-    for event in following:
-        if isinstance(event, (UserUttered, ActionExecuted)):
-            break
-        if isinstance(event, SlotSet):
-            values[event.key] = event.value
-            if _hybrid(event).get("source") == TEACHER:
-                taught.add(event.key)
-    return values, taught
-
-
-def _corrections(events: Sequence[Event]) -> List[Record]:
-    """What the agent believed and would have done, and what the teacher said instead."""
-    records: List[Record] = []
-    turn, text = 0, None
-    goal: Dict[str, Record] = {}
-    for event in events:
-        hybrid = _hybrid(event)
-        if isinstance(event, UserUttered):
-            turn, text, goal = turn + 1, event.text, {}
-        elif isinstance(event, SlotSet) and hybrid.get("source") == TEACHER:
-            if event.key in goal:
-                goal[event.key]["taught"] = event.value
-                continue
-            record = {
-                "kind": "goal",
-                "turn": turn,
-                "text": text,
-                "slot": event.key,
-                "believed": hybrid.get("believed"),
-                "probability": hybrid.get("probability"),
-                "taught": event.value,
-                "model_id": hybrid.get("model_id"),
-                "time": event.timestamp,
-            }
-            goal[event.key] = record
-            records.append(record)
-        elif isinstance(event, ActionExecuted) and hybrid.get("corrected"):
-            corrected = hybrid["corrected"]
-            records.append(
-                {
-                    "kind": "action",
-                    "turn": turn,
-                    "text": text,
-                    "would_have": corrected.get("action"),
-                    "probability": corrected.get("probability"),
-                    "policy": corrected.get("policy"),
-                    "taught": event.action_name,
-                    "model_id": hybrid.get("model_id"),
-                    "time": event.timestamp,
-                }
-            )
-    return records
-
-
-def _hybrid(event: Event) -> Mapping[str, Any]:
-    return (event.metadata or {}).get(HYBRID) or {}
-
-
-def chat(tracker: DialogueStateTracker) -> List[Dict[str, Any]]:
-    """What was said, for a person to read: who, text, buttons."""
-    said: List[Dict[str, Any]] = []
-    for event in tracker.applied_events():
-        if isinstance(event, UserUttered):
-            said.append({"who": "user", "text": event.text or f"/{event.intent_name}"})
-        elif isinstance(event, BotUttered):
-            buttons = (event.data or {}).get("buttons") or []
-            said.append({"who": "bot", "text": event.text or "", "buttons": buttons})
-        elif isinstance(event, ActionExecuted) and event.action_name not in _UNNAMED:
-            corrected = bool(_hybrid(event).get("corrected"))
-            said.append({"who": "act", "text": event.action_name, "corrected": corrected})
-    return said
-
-
-def _is_listening(applied: Sequence[Event]) -> bool:
-    step = _last_step(applied)
-    if step is None:
-        return True
-    return isinstance(step, ActionExecuted) and step.action_name == ACTION_LISTEN_NAME
-
-
-def _last_step(applied: Sequence[Event]) -> Optional[Event]:
-    return next(
-        (e for e in reversed(applied) if isinstance(e, (ActionExecuted, UserUttered))), None
-    )
-
-
-def _goal_before(tracker: DialogueStateTracker, domain: Domain) -> Dict[str, Any]:
-    """Values of the slots before the last message."""
-    values = {slot.name: slot.initial_value for slot in domain.slots}
-    applied = tracker.applied_events()
-    last = max((i for i, e in enumerate(applied) if isinstance(e, UserUttered)), default=0)
-    for event in applied[:last]:
-        if isinstance(event, SlotSet):
-            values[event.key] = event.value
-        elif isinstance(event, AllSlotsReset):
-            values = {slot.name: slot.initial_value for slot in domain.slots}
-    return values
-
-
-def _withdrawn_offers(tracker: DialogueStateTracker, domain: Domain) -> List[Event]:
-    """Slots of the last offer, set to what they held before, if no action stands behind them any more."""
-    applied = tracker.applied_events()
-    start = 1 + max(
-        (i for i, e in enumerate(applied) if isinstance(e, (ActionExecuted, UserUttered))),
-        default=-1,
-    )
-    before = {slot.name: slot.initial_value for slot in domain.slots}
-    for event in applied[:start]:
-        if isinstance(event, SlotSet):
-            before[event.key] = event.value
-    offered = {
-        event.key
-        for event in applied[start:]
-        if isinstance(event, SlotSet) and _hybrid(event).get("source") == KNOWLEDGE_BASE
-    }
-    source = {HYBRID: {"source": KNOWLEDGE_BASE}}
-    return [SlotSet(slot, before.get(slot), metadata=source) for slot in sorted(offered)]
 
 
 def _policy_name(name: Optional[str]) -> str:

@@ -1,69 +1,21 @@
 // The teaching page: it shows what the server says of a dialogue, and sends what the teacher decides.
-"use strict";
+import { $, ask as askServer, attempting, el, kept, tell } from "./shared.js";
 
 const base = location.pathname.replace(/\/+$/, "");
-const $ = (id) => document.getElementById(id);
-const kept = window.sessionStorage;
 let token = kept.getItem("token") || "";
 let state = null;
 let open = null; // the slot whose editor is open
-let busy = false;
-
-/** An element with properties, a class and children; texts are never read as HTML. */
-function el(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
-  const { chance, ...rest } = properties;
-  Object.assign(made, rest);
-  if (chance !== undefined) made.style.setProperty("--chance", chance);
-  made.append(...children.filter((child) => child !== null));
-  return made;
-}
 
 const percent = (chance) =>
   chance > 0.995 ? "100 %" : chance < 0.005 ? "0 %" : `${Math.round(chance * 100)} %`;
 
-async function ask(method, path, body) {
-  const headers = { Authorization: `Bearer ${token}` };
-  if (body) headers["Content-Type"] = "application/json";
-  let answer;
-  try {
-    answer = await fetch(`${base}/api/dialogues${path}`, {
-      method, headers, body: body ? JSON.stringify(body) : undefined,
-    });
-  } catch {
-    throw new Error("The server does not answer. What you did so far is kept.");
-  }
-  const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) {
-    const error = new Error(content.message || `The server answers ${answer.status}.`);
-    error.status = answer.status;
-    throw error;
-  }
-  return content;
-}
+const ask = (method, path, body) => askServer(method, `${base}/api/dialogues${path}`, token, body,
+  "The server does not answer. What you did so far is kept.");
 
-function tell(text) {
-  $("message").textContent = text;
-  $("message").hidden = !text;
-  if (text) setTimeout(() => { if ($("message").textContent === text) tell(""); }, 6000);
-}
-
-/** Does one thing at a time; what goes wrong is told. */
-async function attempt(work) {
-  if (busy) return;
-  busy = true;
-  document.body.setAttribute("aria-busy", "true");
-  try {
-    await work();
-  } catch (error) {
-    if (error.status === 401) { signOut(); }
-    if (error.status === 404) { await choose(); }
-    tell(error.message);
-  } finally {
-    busy = false;
-    document.body.removeAttribute("aria-busy");
-  }
-}
+const attempt = attempting(async (status) => {
+  if (status === 401) { signOut(); }
+  if (status === 404) { await choose(); }
+});
 
 const step = (name, body) => attempt(async () => {
   show(await ask("POST", `/${state.conversation}/${name}`, body || {}));
@@ -162,11 +114,18 @@ function showChat() {
   $("chat").scrollTop = $("chat").scrollHeight;
 }
 
+/** A button with a bar that is as long as what it stands for is likely. */
+function choice(chance, properties, ...children) {
+  const button = el("button", { type: "button", ...properties }, ...children);
+  button.style.setProperty("--chance", chance);
+  return button;
+}
+
 function showGoal() {
   $("goal").replaceChildren(...state.turn.goal.map((slot) => {
     const marks = [slot.changed && "changed", slot.taught && "taught", slot.value === "none" && "none"];
-    const button = el("button", {
-      type: "button", disabled: !state.correctable, chance: slot.probability,
+    const button = choice(slot.probability, {
+      disabled: !state.correctable,
       className: ["choice", ...marks.filter(Boolean)].join(" "),
       onclick: () => { open = open === slot.slot ? null : slot.slot; showGoal(); },
     },
@@ -224,7 +183,7 @@ function showActs() {
   const { acts } = state.turn;
   const likely = acts.filter(([, chance], i) => i < 2 || (i < 6 && chance >= 0.005));
   $("acts").replaceChildren(...likely.map(([action, chance], i) => el("li", {},
-    el("button", { type: "button", className: "choice", chance, onclick: () => step("act", { action }) },
+    choice(chance, { className: "choice", onclick: () => step("act", { action }) },
       el("kbd", {}, i === 0 ? "Enter" : String(i + 1)),
       el("span", { className: "value" }, action === "action_listen" ? "wait for the user" : action),
       el("span", { className: "chance" }, percent(chance))))));

@@ -7,7 +7,6 @@ each action, and it writes the same corpus as `rasa interactive`.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import uuid
 from dataclasses import asdict
@@ -19,21 +18,15 @@ from sanic import Blueprint, response
 from sanic.request import Request
 from sanic.response import HTTPResponse
 
-from rasa_hybrid.components.teaching import TeachingError, TeachingSession, chat
+from rasa_hybrid.components.teaching import TeachingError, TeachingSession
+from rasa_hybrid.components.teaching_events import chat
 from rasa_hybrid.corpora.taught import DEFAULT_DIRECTORY, Journal, TaughtCorpus, TaughtCorpusError
+from rasa_hybrid.web.files import HEADERS, page_file
+from rasa_hybrid.web.tokens import is_bearer
 
 logger = logging.getLogger(__name__)
 
-_FILES = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8"}
 _MAX_BODY = 20_000
-#: Nothing from other hosts, and nobody may put the page into theirs.
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 
 
 class _RefusedError(Exception):
@@ -86,12 +79,13 @@ class TeachingPage:
     async def _page(self, request: Request) -> HTTPResponse:
         if request.path.endswith("/"):  # the page's own addresses are relative
             return response.redirect(request.path.rstrip("/"))
-        return _asset("html", "text/html; charset=utf-8")
+        return _asset("")
 
     async def _file(self, request: Request, name: str) -> HTTPResponse:
-        if name not in _FILES:
+        try:
+            return _asset(name)
+        except LookupError:
             return _refusal(404, "There is no such file.")
-        return _asset(name.partition(".")[2], _FILES[name])
 
     async def _list(self, request: Request) -> HTTPResponse:
         """Dialogues that can be taken up again."""
@@ -196,7 +190,7 @@ class TeachingPage:
         """A route whose errors are sentences, and that asks for the token unless it is open."""
 
         async def answer(request: Request, **parts: str) -> HTTPResponse:
-            if not is_open and not self._is_teacher(request):
+            if not is_open and not is_bearer(request.headers.get("Authorization"), self._token):
                 return _refusal(401, "The token is missing or wrong.")
             try:
                 return await handler(request, **parts)
@@ -206,13 +200,6 @@ class TeachingPage:
                 return _refusal(409, str(error))
 
         return answer
-
-    def _is_teacher(self, request: Request) -> bool:
-        kind, _, given = (request.headers.get("Authorization") or "").partition(" ")
-        known = hmac.compare_digest(
-            given.strip().encode(errors="surrogatepass"), self._token.encode()
-        )
-        return kind.lower() == "bearer" and known
 
 
 async def _state(session: TeachingSession) -> Dict[str, Any]:
@@ -249,9 +236,9 @@ def _text(body: Dict[str, Any], key: str) -> str:
     return value
 
 
-def _asset(ending: str, content_type: str) -> HTTPResponse:
-    content = Path(__file__).with_suffix(f".{ending}").read_bytes()
-    return response.raw(content, content_type=content_type, headers=_HEADERS)
+def _asset(name: str) -> HTTPResponse:
+    file = page_file(__file__, name)
+    return response.raw(file.content, content_type=file.content_type, headers=HEADERS)
 
 
 def _refusal(status: int, message: str) -> HTTPResponse:

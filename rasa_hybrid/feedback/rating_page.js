@@ -1,65 +1,19 @@
 // The page of ratings: it shows a dialogue turn by turn, and sends what the judge says of each.
-"use strict";
+import { $, ask as askServer, attempting, busy, el, kept, tell } from "./shared.js";
 
-const $ = (id) => document.getElementById(id);
-const kept = window.sessionStorage;
 const GRADES = [1, 2, 3, 4, 5];
 let token = kept.getItem("token") || "";
 let judge = kept.getItem("judge") || "";
 let taken = null; // the dialogue, and its ratings so far
 let asked = 0; // the turn that is asked about
-let busy = false;
 
-/** An element with properties and children; texts are never read as HTML. */
-function el(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
-  Object.assign(made, properties);
-  made.append(...children);
-  return made;
-}
+const ask = (path, body = {}) => askServer("POST", `api/${path}`, token, { judge, ...body },
+  "The server does not answer. What you rated so far is kept.");
 
-async function ask(path, body = {}) {
-  let answer;
-  try {
-    answer = await fetch(`api/${path}`, {
-      method: "POST",
-      headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
-      body: JSON.stringify({ judge, ...body }),
-    });
-  } catch {
-    throw new Error("The server does not answer. What you rated so far is kept.");
-  }
-  const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) {
-    const error = new Error(content.message || `The server answers ${answer.status}.`);
-    error.status = answer.status;
-    throw error;
-  }
-  return content;
-}
-
-function tell(text) {
-  $("message").textContent = text;
-  $("message").hidden = !text;
-  if (text) setTimeout(() => { if ($("message").textContent === text) tell(""); }, 6000);
-}
-
-/** Does one thing at a time; what goes wrong is told. */
-async function attempt(work) {
-  if (busy) return;
-  busy = true;
-  document.body.setAttribute("aria-busy", "true");
-  try {
-    await work();
-  } catch (error) {
-    if (error.status === 401) signOut();
-    if (error.status === 409) await take().catch(() => {});
-    tell(error.message);
-  } finally {
-    busy = false;
-    document.body.removeAttribute("aria-busy");
-  }
-}
+const attempt = attempting(async (status) => {
+  if (status === 401) signOut();
+  if (status === 409) await take().catch(() => {});
+});
 
 function view(name) {
   for (const id of ["start", "reading", "done"]) $(id).hidden = id !== name;

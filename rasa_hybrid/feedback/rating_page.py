@@ -5,35 +5,19 @@ The page itself is open, everything it asks for needs the token. What a judge is
 
 from __future__ import annotations
 
-import hmac
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, Dict, Type
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from rasa_hybrid.feedback.ratings import PlaceLostError, RatingError, Ratings, judge_name
+from rasa_hybrid.web.files import HEADERS, page_file
+from rasa_hybrid.web.tokens import is_bearer
 
-_HERE = Path(__file__)
-#: Path to file and type; the look is that of the teaching page.
-_FILES = {
-    "/": (_HERE.with_suffix(".html"), "text/html"),
-    "/page.js": (_HERE.with_suffix(".js"), "text/javascript"),
-    "/page.css": (_HERE.with_suffix(".css"), "text/css"),
-    "/look.css": (_HERE.parents[1] / "components" / "teaching_page.css", "text/css"),
-}
 _MAX_BODY = 10_000
 #: Seconds after which a connection that says nothing is closed.
 _SILENCE = 60
-#: Nothing from other hosts, and nobody may put the page into theirs.
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 
 
 def rating_server(ratings: Ratings, token: str, host: str, port: int) -> ThreadingHTTPServer:
@@ -52,11 +36,12 @@ def rating_server(ratings: Ratings, token: str, host: str, port: int) -> Threadi
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
-            if path not in _FILES:
+            try:
+                file = page_file(__file__, path[1:])
+            except LookupError:
                 self._refuse(404, "There is no such page.")
-                return
-            file, kind = _FILES[path]
-            self._answer(200, file.read_bytes(), f"{kind}; charset=utf-8")
+            else:
+                self._answer(200, file.content, file.content_type)
 
         def do_POST(self) -> None:
             try:
@@ -68,7 +53,7 @@ def rating_server(ratings: Ratings, token: str, host: str, port: int) -> Threadi
                 self._refuse(413, f"A request may have {_MAX_BODY} bytes.")
                 return
             content = self.rfile.read(size)
-            if not self._is_judge():
+            if not is_bearer(self.headers.get("Authorization"), token):
                 self._refuse(401, "The token is missing or wrong.")
                 return
             try:
@@ -103,17 +88,12 @@ def rating_server(ratings: Ratings, token: str, host: str, port: int) -> Threadi
                 return {"ratings": ratings.rate(judge, dialogue, *given)}
             raise LookupError(path)
 
-        def _is_judge(self) -> bool:
-            kind, _, given = (self.headers.get("Authorization") or "").partition(" ")
-            known = hmac.compare_digest(given.strip().encode(), token.encode())
-            return kind.lower() == "bearer" and known
-
         def _refuse(self, status: int, message: str) -> None:
             self._answer(status, json.dumps({"message": message}).encode(), "application/json")
 
         def _answer(self, status: int, content: bytes, kind: str) -> None:
             self.send_response(status)
-            for name, value in _HEADERS.items():
+            for name, value in HEADERS.items():
                 self.send_header(name, value)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from rasa_hybrid.commands import main
 from rasa_hybrid.components.episodes import Signals, assemble, sessions
-from rasa_hybrid.components.policy import served_runtime
+from rasa_hybrid.components.loading import served_runtime
 from rasa_hybrid.feedback.records import Outcome
 from rasa_hybrid.feedback.store import EpisodeStore
 from tests.components import projects

@@ -20,7 +20,7 @@ from rasa.shared.core.events import (
 from rasa.shared.core.trackers import DialogueStateTracker
 
 from rasa_hybrid.components.conversion import TrackerReader, domain_facts
-from rasa_hybrid.components.policy import served_runtime
+from rasa_hybrid.components.loading import served_runtime
 from rasa_hybrid.dialogue import Override
 from tests.components.running import Conversation, best_values, run
 
@@ -364,7 +364,7 @@ def test_action_of_another_policy_leaves_the_goal_alone(user: Conversation) -> N
 
 def test_decisions_do_not_hang_on_what_the_process_remembers(agent: Any) -> None:
     """A worker that sees the conversation for the first time tracks and decides the same."""
-    from rasa_hybrid.components.policy import _RUNTIMES
+    from rasa_hybrid.components.loading import _RUNTIMES
 
     (runtime,) = _RUNTIMES.values()
     texts = [

@@ -22,7 +22,7 @@ import pytest
 from rasa_hybrid.components import activity
 from rasa_hybrid.components.activity import Exploration
 from rasa_hybrid.components.episodes import Signals, assemble
-from rasa_hybrid.components.policy import served_runtime
+from rasa_hybrid.components.loading import served_runtime
 from rasa_hybrid.dialogue import DomainFacts
 from rasa_hybrid.feedback import archive as archives
 from rasa_hybrid.feedback.folder import LearnerError, ModelFolder

@@ -20,7 +20,9 @@ from rasa.shared.core.events import (
 )
 
 from rasa_hybrid.components import activity
-from rasa_hybrid.components.teaching import TeachingError, TeachingSession, chat, standing
+from rasa_hybrid.components.teaching import TeachingError, TeachingSession
+from rasa_hybrid.components.teaching_events import chat
+from rasa_hybrid.components.teaching_stories import standing
 from rasa_hybrid.corpora.taught import Journal, TaughtCorpus
 from rasa_hybrid.dialogue import NONE
 from tests.components.running import run

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator
 
 import pytest
 import yaml
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.components.bot_server import BotServer, bot_server
 
@@ -32,14 +32,6 @@ def served(
     }
     with bot_server(archive, folder, actions_url, channel) as server:
         yield SimpleNamespace(server=server, folder=folder, corpus=folder / "data_taught")
-
-
-@pytest.fixture(scope="module")
-def chromium(browser: str) -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

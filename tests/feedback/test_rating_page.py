@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from rasa_hybrid.corpora import write_jsonl
 from rasa_hybrid.dialogue import Dialogue, SystemAction, Turn, Utterance
@@ -76,14 +76,6 @@ def served(tmp_path: Path) -> Iterator[Any]:
     start()
     yield running
     stop()
-
-
-@pytest.fixture(scope="module")
-def chromium(browser: str) -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

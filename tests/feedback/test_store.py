@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Iterator, List
+from typing import Any, List
 
 import pytest
 import sqlalchemy as sa
@@ -27,24 +27,6 @@ from rasa_hybrid.feedback.store import (
     TooMuchFeedbackError,
     UnknownConversationError,
 )
-from tests.own_database import own_database
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A store of its own on each kind of database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'feedback.db'}"
-    else:
-        with own_database(request.getfixturevalue("postgres_url")) as database:
-            yield database
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[EpisodeStore]:
-    store = EpisodeStore(url)
-    yield store
-    store.close()
 
 
 def recorded(name: str = "anna", ended: float = 5.0, sampled: bool = False) -> Recorded:

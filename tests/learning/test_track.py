@@ -16,9 +16,10 @@ from rasa_hybrid.learning.tracking import (
 )
 from rasa_hybrid.learning.tracking_experiment import misheard
 from rasa_hybrid.model import checkpoint
-from rasa_hybrid.model.acting import ActingModel, likely_spans
+from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.network import initial_weights
 from rasa_hybrid.model.parameters import TEMPERATURE, parameter_shapes, sizes_of
+from rasa_hybrid.model.reading import likely_spans
 from tests.small_corpora import booking
 
 SMALL = {

@@ -1,0 +1,132 @@
+"""What the channel does in the background: episodes are made of conversations, settled, and in time made anonymous.
+
+Conversations are read from Rasa's tracker store, on whatever channel they were held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from typing import Any, Sequence
+
+from rasa.shared.core.events import Event
+
+from rasa_hybrid.components import activity
+from rasa_hybrid.components.channel_configuration import ChannelConfiguration
+from rasa_hybrid.components.channel_store import StoreThreads
+from rasa_hybrid.components.conversion import TrackerReader, domain_facts
+from rasa_hybrid.components.episodes import assemble
+from rasa_hybrid.feedback import privacy
+from rasa_hybrid.feedback.store import EpisodeStore
+
+logger = logging.getLogger(__name__)
+
+#: Episodes that are looked at in one sweep because they wait, and conversations that are known not to be there.
+_MOST = 10_000
+#: Seconds between two conversations that are read, and until one that was not there is looked for again.
+_PACE, _ABSENCE = 0.02, 60.0
+#: Seconds after which feedback whose conversation is not in the tracker store is given up.
+_GIVE_UP = 86_400.0
+
+
+class Upkeep:
+    """Looks after the episodes of a server worker.
+
+    Args:
+        configuration: of the channel.
+        store: of the worker.
+    """
+
+    def __init__(self, configuration: ChannelConfiguration, store: StoreThreads) -> None:
+        self.configuration = configuration
+        self._store = store
+        #: Conversations that the tracker store does not have, and until when they are not looked for.
+        self._absent: OrderedDict[str, float] = OrderedDict()
+
+    async def look_after(self, app: Any) -> None:
+        """Assembles episodes, settles silent ones, and keeps personal text no longer than allowed, until it is cancelled.
+
+        Args:
+            app: of the server.
+        """
+        is_first = True
+        while True:
+            try:
+                agent = getattr(app.ctx, "agent", None)
+                if agent is not None and agent.is_ready():
+                    await self.sweep(agent, everything=is_first)
+                    is_first = False
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                logger.exception("Episodes could not be assembled; it is tried again.")
+            await asyncio.sleep(self.configuration.sweep_seconds)
+
+    async def sweep(self, agent: Any, everything: bool = False) -> int:
+        """Assembles what is due, and settles what nobody said anything about.
+
+        Args:
+            agent: whose tracker store holds the conversations.
+            everything: look at every conversation of the tracker store, not only at those that went on lately.
+
+        Returns:
+            Number of episodes that were stored.
+        """
+        now = time.time()
+        quiet_before = now - self.configuration.reward_wait_time
+        senders = dict.fromkeys(activity.drain())
+        if everything:
+            senders.update(dict.fromkeys(await agent.tracker_store.keys()))
+        waiting = await self._store.read(EpisodeStore.waiting, quiet_before, _MOST)
+        senders.update(dict.fromkeys(sender for _, sender in waiting))
+        reader = _reader(agent)
+        stored = 0
+        for sender in senders:
+            if self._absent.get(sender, 0.0) > time.monotonic():
+                continue
+            # Tracker stores of Rasa block the event loop: requests get their turn in between.
+            await asyncio.sleep(_PACE)
+            tracker = await agent.tracker_store.retrieve_full_tracker(sender)
+            if tracker is None or not tracker.events:
+                self._absent[sender] = time.monotonic() + _ABSENCE
+                self._absent.move_to_end(sender)
+                while len(self._absent) > _MOST:
+                    self._absent.popitem(last=False)
+                continue
+            events: Sequence[Event] = list(tracker.events)
+            stored += len(
+                await self._store.write(
+                    assemble,
+                    sender,
+                    events,
+                    reader,
+                    agent.domain,
+                    self.configuration.signals,
+                    quiet_before,
+                )
+            )
+        await self._store.write(
+            EpisodeStore.settle_silent, quiet_before, self.configuration.default_reward, now
+        )
+        lost = await self._store.write(EpisodeStore.lose, now - _GIVE_UP)
+        if lost:
+            logger.warning(
+                f"{lost} conversations with feedback are not in the tracker store any more: nothing can be learnt "
+                "from them. Use a tracker store that outlives the server."
+            )
+        if self.configuration.retention_text != "keep":
+            before = now - self.configuration.retention_days * 86_400.0
+            await self._store.write(privacy.redact, self.configuration.retention_text, before)
+        return stored
+
+
+def _reader(agent: Any) -> TrackerReader:
+    """The reader of the served model; of the domain alone if the model has no `HybridPolicy`."""
+    from rasa_hybrid.components.loading import served_runtime
+
+    runtime = served_runtime()
+    if runtime is not None:
+        return runtime.reader
+    return TrackerReader(domain_facts(agent.domain), (), pipeline=True)

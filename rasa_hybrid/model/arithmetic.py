@@ -1,0 +1,53 @@
+"""What the equations in NumPy consist of: an LSTM's step, softmax, sums of a table's rows."""
+
+from __future__ import annotations
+
+from typing import Mapping, Sequence, Tuple
+
+import numpy as np
+
+
+def lstm_weights(
+    w: Mapping[str, np.ndarray], name: str
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Kernel, recurrent kernel and bias of an LSTM; of sigmoid gates the half, as sigmoid(x) = (tanh(x / 2) + 1) / 2."""
+    kernel, recurrent, bias = (
+        w[f"{name}/{part}"] for part in ("kernel", "recurrent_kernel", "bias")
+    )
+    halved = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), len(bias) // 4)
+    return kernel * halved, recurrent * halved, (bias * halved)[None]
+
+
+def lstm_step(
+    inputs: np.ndarray, recurrent: np.ndarray, h: np.ndarray, c: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray]:
+    """The next states `[..., batch, units]` of LSTMs, of several at once or of one.
+
+    Args:
+        inputs: what their gates i, f, g, o read, `[..., batch, 4 * units]`; sigmoid gates as in `lstm_weights`.
+        recurrent: `[..., units, 4 * units]`.
+        h: outputs so far, `[..., batch, units]`.
+        c: states so far, the same.
+    """
+    units = recurrent.shape[-2]
+    gates = np.tanh(inputs + h @ recurrent)
+    g = gates[..., 2 * units : 3 * units].copy()
+    gates *= 0.5
+    gates += 0.5
+    c = gates[..., units : 2 * units] * c + gates[..., :units] * g
+    return gates[..., 3 * units :] * np.tanh(c), c
+
+
+def bag_sums(table: np.ndarray, bags: Sequence[Sequence[int]]) -> np.ndarray:
+    """Sums of a table's rows, `[bags, row size]`."""
+    counts = np.zeros((len(bags), len(table)), np.float32)
+    for row, bag in zip(counts, bags):
+        for i in bag:
+            row[i] += 1.0
+    return counts @ table
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis, of logits `[..., n]`."""
+    exponents = np.exp(x - x.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)

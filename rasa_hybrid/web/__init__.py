@@ -1,0 +1,1 @@
+"""What the web pages have in common: look, script and headers, and the tokens that requests bring. Imports no other room."""

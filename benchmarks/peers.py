@@ -1,4 +1,4 @@
-"""This bot and stock Rasa (DIET and TED), trained on the same dialogues: `python -m benchmarks.peers train|talk|read`.
+"""This bot and what stock Rasa offers, trained on the same dialogues: `python -m benchmarks.peers train|talk|read`.
 
 `train` writes a project for each bot and runs `rasa train` in it, on one thread; beside the archive it keeps what that
 took. `talk` lets simulated users talk to the served bots, `read` lets the bots follow recorded dialogues.
@@ -18,13 +18,13 @@ from typing import Any, Dict, List, Tuple
 
 import click
 
-from benchmarks import stock
+from benchmarks import form, lookup, stock
 from benchmarks.__main__ import PROJECT, ensure_knowledge_base, machine
 from benchmarks.serving import action_server, environment, served
-from benchmarks.stock_reader import StockReader
+from benchmarks.stock_reader import FormReader, StockReader
 from rasa_hybrid.simulation.agents import DialogueReader
 
-BOTS = ("hybrid", "stock")
+BOTS = ("hybrid", "stock", "stock-lookup", "form")
 _HYBRID_CONFIG = PROJECT / "config.yml"
 
 
@@ -35,14 +35,17 @@ def main() -> None:
 
 @main.command()
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the bots.")
-@click.option("--bot", "bots", multiple=True, default=BOTS, type=click.Choice(BOTS))
+@click.option("--bot", "bots", multiple=True, default=BOTS[:2], type=click.Choice(BOTS))
 @click.option("--dialogues", default=400, show_default=True, help="To learn from.")
 @click.option("--seed", default=1, show_default=True, help="Of the simulated dialogues.")
 @click.option("--augmentation", default=50, show_default=True, help="Of `rasa train`, for stories.")
-def train(out: Path, bots: List[str], dialogues: int, seed: int, augmentation: int) -> None:
+@click.option("--epochs", default=100, show_default=True, help="Of DIET and TED.")
+def train(
+    out: Path, bots: List[str], dialogues: int, seed: int, augmentation: int, epochs: int
+) -> None:
     """Train the bots; processor time, memory and archive size go beside the archive."""
     for bot in bots:
-        project = write_project(out.resolve() / bot, bot, dialogues, seed)
+        project = write_project(out.resolve() / bot, bot, dialogues, seed, epochs)
         command = [sys.executable, "-m", "rasa", "train", "--fixed-model-name", bot]
         command += ["--augmentation", str(augmentation)]
         figures = measured(command, project)
@@ -92,9 +95,14 @@ def read(bots: List[str], dialogues: int, seed: int, surface: str) -> None:
     simulator = load_simulator(str(PROJECT), surface)
     recorded = list(self_play(simulator, dialogues, seed))
     for name, archive in named(bots):
-        if "action_validate_slot_mappings" in (archive.parents[1] / "domain.yml").read_text():
-            database = PROJECT / "db" / "screenings.db"
-            reader: DialogueReader = StockReader(archive, database, simulator.catalogue)
+        domain = (archive.parents[1] / "domain.yml").read_text(encoding="utf-8")
+        database = PROJECT / "db" / "screenings.db"
+        reader: DialogueReader
+        if "action_validate_slot_mappings" in domain:
+            checks = (archive.parents[1] / "data" / "lookup.yml").exists()
+            reader = StockReader(archive, database, simulator.catalogue, checks)
+        elif "validate_booking_form" in domain:
+            reader = FormReader(archive, database, simulator.catalogue)
         else:
             reader = load_agent(archive, simulator, SideEffects(simulator.flow))
         report = corpus_report(simulator.slots, recorded, reader.read(recorded))
@@ -117,8 +125,12 @@ def show(name: str, surface: str, seed: int, report: Dict[str, Any]) -> None:
     print(json.dumps({"bot": name, "surface": surface, "seed": seed, **figures}), flush=True)
 
 
-def write_project(folder: Path, bot: str, dialogues: int, seed: int) -> Path:
-    """A Rasa project with the dialogues: as corpus for `hybrid`, as stories for `stock`; both have nlu.yml."""
+def write_project(folder: Path, bot: str, dialogues: int, seed: int, epochs: int = 100) -> Path:
+    """A Rasa project that learns from the dialogues.
+
+    They are the corpus of `hybrid` and the stories of the stock bots; nlu.yml, which is all that `form` learns from, has
+    their utterances.
+    """
     from rasa_hybrid.corpora import write_jsonl
     from rasa_hybrid.simulation import load_simulator, self_play
     from rasa_hybrid.simulation.rasa_export import write_rasa
@@ -131,24 +143,37 @@ def write_project(folder: Path, bot: str, dialogues: int, seed: int) -> Path:
     simulator = load_simulator(str(PROJECT), "train")
     corpus = list(self_play(simulator, dialogues, seed))
     domain = (PROJECT / "domain.yml").read_text(encoding="utf-8")
+    rules = (PROJECT / "data" / "rules.yml").read_text(encoding="utf-8")
+    actions = (PROJECT / "actions" / "actions.py").read_text(encoding="utf-8")
     endpoints = (PROJECT / "endpoints.yml").read_text(encoding="utf-8")
     write_rasa(data, map(stock.with_remaining, corpus), simulator.synonyms())
+    stories = data / "stories.yml"
     if bot == "hybrid":
-        (data / "stories.yml").unlink()
+        stories.unlink()
         write_jsonl(data / "simulated.jsonl", corpus)
         config = hybrid_config()
+    elif bot == "form":
+        stories.unlink()
+        config, domain, rules = lookup.PIPELINE + form.POLICIES, form.domain(domain), form.RULES
+        actions += "\n\nimport benchmarks.form  # noqa: E402,F401\n"
     else:
-        config, domain = stock.CONFIG, stock.domain(domain)
-        stories = (data / "stories.yml").read_text(encoding="utf-8").splitlines(True)
+        pipeline = lookup.PIPELINE if bot == "stock-lookup" else stock.PIPELINE
+        config, domain = pipeline + stock.POLICIES, stock.domain(domain)
         # As usual in Rasa: words in stories would make the training end to end.
-        usual = [line for line in stories if not line.startswith("    user: ")]
-        (data / "stories.yml").write_text("".join(usual), encoding="utf-8")
-        endpoints = endpoints.replace("5055", str(stock.PORT))
-        actions = folder / "actions" / "actions.py"
-        text = actions.read_text(encoding="utf-8").replace('"offer_id"', '"accepted_id"')
-        text += "\n\nfrom benchmarks.stock import ActionValidateSlotMappings  # noqa: E402,F401\n"
-        actions.write_text(text, encoding="utf-8")
-    shutil.copy(PROJECT / "data" / "rules.yml", data)
+        lines = stories.read_text(encoding="utf-8").splitlines(True)
+        usual = [line for line in lines if not line.startswith("    user: ")]
+        stories.write_text("".join(usual), encoding="utf-8")
+        actions = actions.replace('"offer_id"', '"accepted_id"')
+        actions += "\n\nfrom benchmarks.stock import ActionValidateSlotMappings  # noqa: E402\n"
+        actions += f"\nActionValidateSlotMappings.checks = {bot == 'stock-lookup'}\n"
+    if bot in ("stock-lookup", "form"):
+        tables = lookup.tables(simulator.synonyms())
+        (data / "lookup.yml").write_text(tables, encoding="utf-8")
+    # Action servers of several bots can run at once.
+    endpoints = endpoints.replace("5055", str(5055 + BOTS.index(bot)))
+    config = config.replace("epochs: 100", f"epochs: {epochs}")
+    (data / "rules.yml").write_text(rules, encoding="utf-8")
+    (folder / "actions" / "actions.py").write_text(actions, encoding="utf-8")
     (folder / "credentials.yml").write_text("rest:\n")
     (folder / "config.yml").write_text(config, encoding="utf-8")
     (folder / "domain.yml").write_text(domain, encoding="utf-8")

@@ -20,7 +20,7 @@ from rasa_sdk.executor import CollectingDispatcher
 from rasa_hybrid.dialogue import DONTCARE, Dialogue
 
 #: Defaults of `rasa init` without what this bot has no data for (responses to choose from) or does without.
-CONFIG = """recipe: default.v1
+PIPELINE = """recipe: default.v1
 assistant_id: stock
 language: en
 pipeline:
@@ -36,7 +36,8 @@ pipeline:
     epochs: 100
     constrain_similarities: true
   - name: EntitySynonymMapper
-policies:
+"""
+POLICIES = """policies:
   - name: MemoizationPolicy
   - name: RulePolicy
   - name: TEDPolicy
@@ -44,7 +45,6 @@ policies:
     epochs: 100
     constrain_similarities: true
 """
-PORT = 5056
 GOAL = ("movie", "theatre_name", "date", "time", "num_tickets")
 COLUMNS = ("id", "movie", "theatre_name", "date", "time", "price")
 REMAINING = ("none", "one", "few", "many")
@@ -87,19 +87,33 @@ def amount(count: int) -> str:
 class ActionValidateSlotMappings(Action):
     """Asks the knowledge base after every message."""
 
+    #: Whether values that the knowledge base doesn't have leave a slot as it was.
+    checks = False
+
     def name(self) -> str:
         return "action_validate_slot_mappings"
 
     def run(
         self, dispatcher: CollectingDispatcher, tracker: Tracker, domain: Dict[str, Any]
     ) -> List[Dict[str, Any]]:
-        news = slots_after(tracker, Path("db") / "screenings.db")
+        news = slots_after(tracker, Path("db") / "screenings.db", self.checks)
         return [SlotSet(slot, value) for slot, value in news.items()]
 
 
-def slots_after(tracker: Tracker, database: Path) -> Dict[str, Optional[str]]:
-    """What a message changes, once the slots of its entities are set."""
+def slots_after(tracker: Tracker, database: Path, checks: bool = False) -> Dict[str, Optional[str]]:
+    """What a message changes, once the slots of its entities are set.
+
+    Args:
+        tracker: with the message.
+        database: SQLite file with the table `screenings`.
+        checks: whether values that it doesn't have leave a slot as it was.
+    """
     goal = {slot: tracker.get_slot(slot) for slot in GOAL}
+    if checks:
+        before = slots_before(tracker.events)
+        for slot, value in goal.items():
+            if value != before.get(slot):
+                goal[slot] = known(database, slot, str(value)) or before.get(slot)
     indifferent = indifferent_about(tracker)
     if indifferent is not None:
         goal[indifferent] = DONTCARE
@@ -128,6 +142,28 @@ def indifferent_about(tracker: Tracker) -> Optional[str]:
     return slot if slot in GOAL else None
 
 
+def slots_before(events: Iterable[Mapping[str, Any]]) -> Dict[str, Any]:
+    """The slots before the last message."""
+    slots: Dict[str, Any] = {}
+    before: Dict[str, Any] = {}
+    for event in events:
+        if event.get("event") == "slot":
+            slots[str(event["name"])] = event.get("value")
+        elif event.get("event") == "user":
+            before = dict(slots)
+    return before
+
+
+def known(database: Path, slot: str, value: str) -> Optional[str]:
+    """A value as the knowledge base writes it, None for one that it can't look up."""
+    if slot == "num_tickets":
+        return value if value.isdigit() else None
+    with closing(sqlite3.connect(str(database))) as connection:
+        query = f"SELECT {slot} FROM screenings WHERE {slot} = ? COLLATE NOCASE LIMIT 1"
+        row = connection.execute(query, (value,)).fetchone()
+    return row[0] if row else None
+
+
 def offers(events: Iterable[Mapping[str, Any]]) -> List[Tuple[Tuple[str, ...], str]]:
     """What was offered, each with the query that it answered."""
     slots: Dict[str, Any] = {}
@@ -150,6 +186,16 @@ def remaining(
     database: Path, goal: Mapping[str, Any], offered: List[str]
 ) -> Tuple[int, Dict[str, str]]:
     """Number of screenings that suit and were not offered, and the first of them."""
+    where, arguments = suiting(goal, offered)
+    with closing(sqlite3.connect(str(database))) as connection:
+        count = connection.execute(f"SELECT count(*) FROM screenings WHERE {where}", arguments)
+        first = f"SELECT {', '.join(COLUMNS)} FROM screenings WHERE {where} ORDER BY id LIMIT 1"
+        row = connection.execute(first, arguments).fetchone()
+        return count.fetchone()[0], dict(zip(COLUMNS, map(str, row or ())))
+
+
+def suiting(goal: Mapping[str, Any], offered: List[str]) -> Tuple[str, List[str]]:
+    """The condition, as SQL with its arguments, of screenings that suit and were not offered."""
     conditions, values = ["1"], []
     for slot, value in zip(GOAL, query_of(goal)):
         if value and slot == "num_tickets":
@@ -159,13 +205,7 @@ def remaining(
             conditions.append(f"{slot} = ? COLLATE NOCASE")
             values.append(value)
     conditions += ["id != ?"] * len(offered)
-    where = " AND ".join(conditions)
-    with closing(sqlite3.connect(str(database))) as connection:
-        arguments = (*values, *offered)
-        count = connection.execute(f"SELECT count(*) FROM screenings WHERE {where}", arguments)
-        first = f"SELECT {', '.join(COLUMNS)} FROM screenings WHERE {where} ORDER BY id LIMIT 1"
-        row = connection.execute(first, arguments).fetchone()
-        return count.fetchone()[0], dict(zip(COLUMNS, map(str, row or ())))
+    return " AND ".join(conditions), [*values, *offered]
 
 
 def screening(database: Path, id: str) -> Dict[str, str]:

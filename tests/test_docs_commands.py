@@ -60,7 +60,7 @@ SMALL = {
     "rasa-hybrid serve-(models|ratings) ": "--port 0",
     "rasa-hybrid (rollback|report|forget|ratings) ": "",
     r"python -m benchmarks\.production ": "--conversations 2 --users 2",
-    r"python -m benchmarks\.peers train ": "--dialogues 8 --augmentation 0",
+    r"python -m benchmarks\.peers train ": "--dialogues 8 --augmentation 0 --epochs 1",
     r"python -m benchmarks\.peers talk ": "--dialogues 1",
     r"python -m benchmarks\.peers read ": "--dialogues 2",
     r"python -m benchmarks\.serving ": "--messages 4 --clients 2 --repetitions 1",
@@ -101,7 +101,6 @@ CHANGED: Dict[str, List[Tuple[str, str]]] = {
     f"{MOVIES}/endpoints.yml": [("5055", "{port}")],
     f"{MOVIES}/demo.py": [_PATIENT],
     "benchmarks/serving.py": [_PATIENT],
-    "benchmarks/stock.py": [("epochs: 100", "epochs: 1"), ("5056", "{port}")],
     "tests/projects/moodbot/config_diet.yml": [(r"epochs: \d+", "epochs: 1")],
 }
 TINY_EXPERIMENT = {

@@ -153,6 +153,8 @@ def corpus_report(
     for dialogue, turns in zip(dialogues, read):
         counts = _count(slots, dialogue, [turn.belief for turn in turns])
         for recorded, turn in zip(dialogue.turns, turns):
+            if not turn.decisions:
+                continue
             done = (*(action.name for action in recorded.actions), LISTEN)
             if recorded is dialogue.turns[-1] and not dialogue.complete:
                 done = done[:-1]

@@ -33,7 +33,8 @@ class ReadTurn:
 
     Args:
         belief: after the user's utterance.
-        decisions: what it would do before each of the recorded actions, and (`action_listen`) after the last one.
+        decisions: what it would do before each of the recorded actions, and (`action_listen`) after the last one;
+            empty for an agent that takes its decisions in another order than the recorded ones.
     """
 
     belief: Belief

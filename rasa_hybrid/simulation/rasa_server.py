@@ -22,7 +22,13 @@ from rasa_hybrid.simulation.simulator import Simulator
 
 #: Actions of Rasa's own that are not the bot's decisions.
 _INTERNAL = frozenset(
-    {"action_listen", "action_session_start", "action_extract_slots", "action_unlikely_intent"}
+    {
+        "action_listen",
+        "action_session_start",
+        "action_extract_slots",
+        "action_unlikely_intent",
+        "action_deactivate_loop",
+    }
 )
 _METADATA = "hybrid"
 _PREFIX = "offer_"
@@ -38,6 +44,7 @@ class _Conversation:
     events: int = 0
     slots: Dict[str, Any] = field(default_factory=dict)
     offered: Optional[Entity] = None
+    form: Optional[str] = None
 
 
 class RasaServerAgent:
@@ -70,6 +77,10 @@ class RasaServerAgent:
         self._session = requests.Session()
         self._conversations: List[_Conversation] = []
         self._by_id = {entity["id"]: entity for entity in simulator.catalogue.everything}
+        flow = simulator.flow
+        #: Response to the action that it stands for: forms ask by responses of their own.
+        self._responses = {name: name for name in flow.actions}
+        self._responses.update({f"utter_ask_{s}": name for s, name in flow.request.items()})
 
     def begin(self, count: int) -> None:
         """Starts fresh conversations."""
@@ -120,6 +131,14 @@ class RasaServerAgent:
         summary = ResultSummary()
         propensities: List[float] = []
         flow, catalogue = self._simulator.flow, self._simulator.catalogue
+
+        def act(name: str, offer: Optional[str] = None) -> None:
+            nonlocal offered
+            if name == flow.offer:
+                conversation.offered = offered = self._offered(conversation.slots, offer)
+            state, goal = self._side_effects.slots(i), self._goal(conversation)
+            actions.append(decided(name, flow, goal, conversation.offered, catalogue, state))
+
         for event in events:
             kind = event.get("event")
             if kind == "slot":
@@ -129,7 +148,15 @@ class RasaServerAgent:
                 belief = ((event.get("parse_data") or {}).get(_METADATA) or {}).get(
                     "belief"
                 ) or belief
+            elif kind == "active_loop":
+                conversation.form = event.get("name")
             elif kind == "bot":
+                said = self._responses.get(str((event.get("metadata") or {}).get("utter_action")))
+                if said and not (actions and actions[-1].name == said):
+                    # A form or a custom action says it: what it says tells what it does.
+                    if actions and actions[-1].name not in flow.actions:
+                        actions.pop()
+                    act(said)
                 if event.get("text") and actions:
                     actions[-1] = actions[-1].said(str(event["text"]))
             elif kind == "action":
@@ -139,18 +166,8 @@ class RasaServerAgent:
                 if "propensity" in details:
                     propensities.append(float(details["propensity"]))
                 name = str(event.get("name"))
-                if name in _INTERNAL:
-                    continue
-                if name == flow.offer:
-                    conversation.offered = offered = self._offered(
-                        conversation.slots, details.get("offered")
-                    )
-                state = self._side_effects.slots(i)
-                actions.append(
-                    decided(
-                        name, flow, self._goal(conversation), conversation.offered, catalogue, state
-                    )
-                )
+                if name not in _INTERNAL and name != conversation.form:
+                    act(name, details.get("offered"))
         known = tuple(propensities) if len(propensities) == len(actions) + 1 else ()
         return AgentTurn(
             self._belief(conversation, belief), summary, tuple(actions), offered, known

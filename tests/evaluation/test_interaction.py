@@ -120,6 +120,13 @@ def test_recorded_dialogues_are_followed(report):
     assert result["success_rate"] is None
 
 
+def test_of_an_agent_without_decisions_only_the_belief_is_told():
+    read = [[ReadTurn(turn.belief, ()) for turn in one.turns] for one in (GOOD, BAD)]
+    result = corpus_report(SLOTS, [GOOD.dialogue, BAD.dialogue], read)
+    assert result["joint_goal_accuracy"] == pytest.approx(3 / 5)
+    assert result["act_accuracy"] is None and result["intervals"]["act_accuracy"] is None
+
+
 def test_bootstrap_interval_of_a_mean_is_about_two_standard_errors_wide():
     values = np.random.default_rng(0).normal(5.0, 2.0, 400)
     low, high = bootstrap_interval(values)

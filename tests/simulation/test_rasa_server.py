@@ -13,8 +13,8 @@ from rasa_hybrid.simulation.rasa_server import RasaServerAgent, ServerError
 class StandIn:
     """Answers as the expert does; knows from the recorded dialogues what the words mean."""
 
-    def __init__(self, simulator, recorded, words=None):
-        self.simulator, self.words = simulator, words
+    def __init__(self, simulator, recorded, words=None, form=None):
+        self.simulator, self.words, self.form = simulator, words, form
         self.meaning = {}
         for rollout in recorded:
             texts = ()
@@ -51,18 +51,25 @@ class StandIn:
                 for column, value in turn.offered.items():
                     events.append({"event": "slot", "name": f"offer_{column}", "value": value})
             summary = {"matches": turn.summary.matches, "remaining": turn.summary.remaining}
+            by_form = self.form is not None and action.name.startswith("utter_")
             events.append(
                 {
                     "event": "action",
-                    "name": action.name,
+                    "name": self.form if by_form else action.name,
                     "metadata": {"hybrid": {"summary": summary}},
                 }
             )
+            if by_form:
+                said = action.name.replace("utter_request_", "utter_ask_")
+                events.append({"event": "active_loop", "name": self.form})
+                events.append({"event": "bot", "metadata": {"utter_action": said}})
             if self.words is not None:
                 events.append({"event": "bot", "text": self.words + action.name})
             if action.name == "action_book_tickets":
                 status = following.context[0].split("=")[1]
                 events.append({"event": "slot", "name": "booking_status", "value": status})
+        if self.form is not None:
+            events.append({"event": "action", "name": self.form})
         events.append({"event": "action", "name": "action_listen"})
 
     def serve(self):
@@ -100,9 +107,9 @@ def direct(movies):
     return list(Environment(movies, expert, side_effects).rollouts(12, seed=11))
 
 
-@pytest.fixture(params=[None])
+@pytest.fixture(params=[{}])
 def url(request, movies, direct):
-    server = StandIn(movies, direct, request.param).serve()
+    server = StandIn(movies, direct, **request.param).serve()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -110,6 +117,9 @@ def url(request, movies, direct):
     server.server_close()
 
 
+@pytest.mark.parametrize(
+    "url", [{}, {"form": "booking_form"}], ids=["actions", "form"], indirect=True
+)
 def test_a_server_and_the_agent_behind_it_give_the_same_dialogues(movies, direct, url):
     side_effects = SideEffects(movies.flow)
     agent = RasaServerAgent(url, movies, side_effects)
@@ -121,7 +131,7 @@ def test_a_server_and_the_agent_behind_it_give_the_same_dialogues(movies, direct
         assert there.rewards == here.rewards
 
 
-@pytest.mark.parametrize("url", ["I say "], indirect=True)
+@pytest.mark.parametrize("url", [{"words": "I say "}], indirect=True)
 def test_dialogues_with_a_server_hold_what_it_said(movies, url):
     side_effects = SideEffects(movies.flow)
     agent = RasaServerAgent(url, movies, side_effects)

@@ -46,3 +46,21 @@ def test_what_was_offered_is_not_offered_again(movie_project: Path) -> None:
     assert slots["offer_id"] == found[1]["id"]
     assert slots["accepted_id"] == found[0]["id"]
     assert slots["remaining"] == stock.amount(len(found) - 1)
+
+
+def test_with_a_catalogue_a_slot_keeps_its_value_where_the_next_one_makes_no_sense(
+    movie_project: Path,
+) -> None:
+    database = movie_project / "db" / "screenings.db"
+    message = {"intent": {"name": "inform"}, "entities": [{"entity": "date", "value": "holiday"}]}
+    events = [
+        {"event": "slot", "name": "date", "value": "friday"},
+        {"event": "user"},
+        {"event": "slot", "name": "date", "value": "holiday"},
+        {"event": "slot", "name": "time", "value": "tram"},
+        {"event": "slot", "name": "num_tickets", "value": "2"},
+    ]
+    tracker = _tracker({"date": "holiday", "time": "tram", "num_tickets": "2"}, events, message)
+    assert stock.slots_after(tracker, database)["date"] == "holiday"
+    slots = stock.slots_after(tracker, database, checks=True)
+    assert [slots[name] for name in ("date", "time", "num_tickets")] == ["friday", None, "2"]

@@ -72,7 +72,8 @@ class Collector:
         self.collected = CollectedEvents(store)
         #: Senders whose conversation could not be read, and how many events it had: it is tried again with more.
         self._left_out: Dict[str, int] = {}
-        self.source = f"stdin {uuid.uuid4().hex}" if broker == "-" else broker[-128:]
+        self.source = f"stdin {uuid.uuid4().hex}" if broker == "-" else _source(broker)
+        self.collected.rename(broker[-128:], self.source)  # earlier versions kept the password
         self.domain = _domain(model)
         #: Seconds after its last event in which a conversation may go on, and be rated.
         self.patience = max(configuration.reward_wait_time, _session_seconds(self.domain)) + _MARGIN
@@ -177,6 +178,18 @@ def read_channel_configuration(path: str) -> ChannelConfiguration:
     """The entry of our channel in `credentials.yml`; the defaults if it has none."""
     credentials = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     return check_channel(credentials.get(_CHANNEL) or DEFAULTS)
+
+
+def _source(broker: str) -> str:
+    """The name of a broker in the store, without its password.
+
+    Raises:
+        CollectorError: if it is a URL that SQLAlchemy can't read.
+    """
+    try:
+        return (repr(sa.engine.make_url(broker)) if "://" in broker else broker)[-128:]
+    except sa.exc.SQLAlchemyError:
+        raise CollectorError("--broker: SQLAlchemy can't read this URL.") from None
 
 
 def _over(kept: List[Dict[str, Any]], before: float) -> float:

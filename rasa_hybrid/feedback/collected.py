@@ -54,6 +54,16 @@ class CollectedEvents:
             last = connection.execute(query).scalar()
         return -1 if last is None else int(last)
 
+    def rename(self, source: str, new: str) -> None:
+        """Gives a broker another name, unless something was read under that already."""
+        if source == new or self.up_to(source) < 0 or self.up_to(new) >= 0:
+            return
+        with self.database.writing() as connection:
+            theirs = events.c.source == source
+            connection.execute(sa.update(events).where(theirs).values(source=new))
+            row = facts.c.name == f"read:{source}"
+            connection.execute(sa.update(facts).where(row).values(name=f"read:{new}"))
+
     def senders(self) -> List[str]:
         """Senders of whom events are kept."""
         with self.database.reading() as connection:

@@ -295,3 +295,32 @@ def test_of_a_user_who_comes_back_the_events_of_earlier_sessions_are_dropped(
     collector.step()
     assert [(e.id, e.recorded) for e in collector.store.episodes()] == before
     assert len(before) == 3
+
+
+def test_the_password_of_a_broker_is_not_kept(
+    archive: Path, collecting: Collecting, tmp_path: Path
+) -> None:
+    store = collecting().store
+    broker = "postgresql://bot:hunter2@db/events"
+    [first, *rest] = _conversation("anna", 1000.0, "hello")
+    # As an earlier version left it.
+    CollectedEvents(store).add(broker, [(7, first)])
+    collector = Collector(store, str(archive), broker, check_channel({}))
+    assert collector.collected.up_to(collector.source) == 7
+    collector.collected.add(collector.source, enumerate(rest, start=8))
+    assert len(collector.collected.of("anna")) == 4
+    with store.reading() as connection:
+        kept = [
+            connection.exec_driver_sql(f"SELECT * FROM {table}").all()
+            for table in ("hybrid_facts", "hybrid_events")
+        ]
+    assert "hunter2" not in str(kept) and "bot:***@db" in str(kept)
+    again = Collector(store, str(archive), broker, check_channel({}))
+    assert again.collected.up_to(again.source) == 10
+
+
+def test_a_broker_whose_url_can_not_be_read_is_told_of(archive: Path, tmp_path: Path) -> None:
+    command = ["collect", "--store", f"sqlite:///{tmp_path / 'f.db'}", "--model", str(archive)]
+    done = CliRunner().invoke(main, [*command, "--broker", "://nothing", "--once"])
+    assert done.exit_code == 1
+    assert "--broker: SQLAlchemy can't read this URL" in done.output

@@ -96,6 +96,10 @@ def track(
     from rasa_hybrid.learning import tracking_experiment as experiment
     from rasa_hybrid.learning.tracking import TrackingPlan, tracking_settings
 
+    if n_best is not None and preset == "liu2018":
+        raise click.UsageError(
+            "--n-best: the paper's model (--preset liu2018) reads no n-best list."
+        )
     with told(ValueError, OSError):
         chosen = settings_of(changes)
         if no_candidates:

@@ -14,7 +14,6 @@ import time
 import uuid
 from collections import OrderedDict
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional
-from urllib.parse import unquote
 
 from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, UserMessage
 from rasa.shared.exceptions import InvalidConfigException
@@ -41,6 +40,7 @@ from rasa_hybrid.components.channel_requests import (
     client_of,
     feedback_of,
     given_token,
+    path_part,
     text_of,
 )
 from rasa_hybrid.components.channel_store import StoreThreads
@@ -149,6 +149,7 @@ class FeedbackChannel(InputChannel):
         body = body_of(request, self.configuration.max_body)
         sender = text_of(body, "sender", 255)
         text = text_of(body, "message", self.configuration.max_message)
+        input_channel = text_of(body, "input_channel", 255, optional=True)
         metadata = body.get("metadata")
         if metadata is not None and not isinstance(metadata, dict):
             raise RefusedError(400, "malformed", "metadata has to be an object.")
@@ -160,7 +161,7 @@ class FeedbackChannel(InputChannel):
             text,
             output,
             sender,
-            input_channel=body.get("input_channel") or self.name(),
+            input_channel=input_channel or self.name(),
             metadata=metadata,
         )
         started = time.monotonic()
@@ -245,12 +246,14 @@ class FeedbackChannel(InputChannel):
         client = await client_of(request, self.configuration)
         receipt = await self._store.read(EpisodeStore.receipt, id)
         self._check_party(request, {}, client, receipt.sender)
+        self._limit.check(receipt.sender)
         return response.json(_receipt(receipt))
 
     async def _withdraw(self, request: Request, id: str) -> HTTPResponse:
         client = await client_of(request, self.configuration)
         receipt = await self._store.read(EpisodeStore.receipt, id)
         self._check_party(request, {}, client, receipt.sender)
+        self._limit.check(receipt.sender)
         return response.json(_receipt(await self._store.write(EpisodeStore.withdraw, id)))
 
     async def _forget(self, request: Request, sender: str) -> HTTPResponse:
@@ -326,7 +329,7 @@ class FeedbackChannel(InputChannel):
         async def answer(request: Request, **parts: str) -> HTTPResponse:
             started = time.perf_counter()
             try:
-                answered = await handler(request, **{k: unquote(v) for k, v in parts.items()})
+                answered = await handler(request, **{k: path_part(v) for k, v in parts.items()})
             except RefusedError as error:
                 answered = _refusal(error.status, error.reason, str(error))
             except UnknownConversationError as error:

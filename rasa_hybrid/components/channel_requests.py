@@ -11,6 +11,7 @@ import math
 import time
 from collections import OrderedDict
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from urllib.parse import unquote
 
 from sanic.request import Request
 
@@ -104,6 +105,18 @@ def text_of(body: Mapping[str, Any], key: str, most: int, optional: bool = False
     if "\x00" in value:
         raise RefusedError(400, "malformed", f"{key} must not hold null characters.")
     return value
+
+
+def path_part(quoted: str) -> str:
+    """A part of a request's path as it was before it was quoted.
+
+    Raises:
+        RefusedError: if it holds null characters, which PostgreSQL can't look for.
+    """
+    part = unquote(quoted)
+    if "\x00" in part:
+        raise RefusedError(400, "malformed", "The path must not hold null characters.")
+    return part
 
 
 def check_feedback_keys(body: Mapping[str, Any]) -> None:

@@ -132,6 +132,8 @@ def _utterance(entry: Union[str, Sequence[str]]) -> Utterance:
 
 def _texts(entry: Union[str, Sequence[str], None]) -> List[str]:
     """The texts of an utterance, which is a string or a list of strings."""
+    if entry is not None and not isinstance(entry, (str, list)):
+        raise CorpusError(f"an utterance has to be text or a list of texts, not {entry!r}.")
     texts = [entry] if isinstance(entry, str) else list(entry or ())
     for text in texts:
         if not isinstance(text, str):
@@ -177,6 +179,8 @@ def _listed_calls(file_list: Path, data: Optional[Union[str, Path]]) -> List[Pat
         raise CorpusError(
             f"{file_list}: the file list can't be opened ({error.strerror})."
         ) from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{file_list}: not UTF-8 text (byte {error.start}).") from error
     names = [line for line in lines if line]
     if not names:
         raise CorpusError(f"{file_list}: the file list is empty.")
@@ -262,6 +266,8 @@ def _logged_utterance(given: Mapping[str, Any], label: Mapping[str, Any], words:
 
 def _confidence(score: float) -> float:
     """The recogniser's scores are logarithms of probabilities."""
+    if not math.isfinite(score):
+        raise CorpusError(f"the score of a hypothesis has to be a number, not {score}.")
     return math.exp(score) if score <= 0 else float(score)
 
 

@@ -13,7 +13,7 @@ def read_json(path: Union[str, Path]) -> Any:
     """The content of a JSON file.
 
     Raises:
-        CorpusError: if the file can't be opened, is not UTF-8 or not JSON; names the file and the line.
+        CorpusError: if the file can't be opened, is not UTF-8, not JSON or nested too deeply; names the file and the line.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -23,3 +23,5 @@ def read_json(path: Union[str, Path]) -> Any:
         raise CorpusError(f"{path}: not UTF-8 text (byte {error.start}).") from error
     except json.JSONDecodeError as error:
         raise CorpusError(f"{path}:{error.lineno}: broken JSON ({error}).") from error
+    except RecursionError:
+        raise CorpusError(f"{path}: lists or objects are nested too deeply.") from None

@@ -114,8 +114,7 @@ def _system_side(raw: Mapping[str, Any]) -> Tuple[SystemAction, ...]:
         slot = act.get("slot")
         if slot is not None:
             _check_slot(slot)
-        value = act.get("value")
-        acts.append(DialogueAct(_act_type(act), slot, None if value is None else str(value)))
+        acts.append(DialogueAct(_act_type(act), slot, _value(act.get("value"))))
     text, _ = _words(raw["system_utterance"]) if "system_utterance" in raw else (None, ())
     return (recorded_action(acts, text),)
 
@@ -139,7 +138,7 @@ def _goal(state: Sequence[Mapping[str, Any]]) -> Dict[str, str]:
     values: Dict[str, Optional[str]] = {}
     for entry in state:
         _check_slot(entry["slot"])
-        values[entry["slot"]] = str(entry["value"]) if entry["value"] not in (None, "") else None
+        values[entry["slot"]] = _value(entry["value"]) or None
     return without_none(values)
 
 
@@ -199,7 +198,9 @@ def _user_acts(
         slot = act.get("slot")
         if slot is not None:
             _check_slot(slot)
-            acts.append(DialogueAct(_act_type(act), slot, act.get("value") or values.get(slot)))
+            acts.append(
+                DialogueAct(_act_type(act), slot, _value(act.get("value")) or values.get(slot))
+            )
         elif _act_type(act) == "inform":
             informs = True
         else:
@@ -210,6 +211,13 @@ def _user_acts(
             DialogueAct("inform", e.name, e.value) for e in entities if e.name not in covered
         )
     return tuple(acts)
+
+
+def _value(raw: Any) -> Optional[str]:
+    """A value of a slot as text; None if there is none."""
+    if raw is not None and (isinstance(raw, bool) or not isinstance(raw, (str, int, float))):
+        raise CorpusError(f"a value has to be text or a number, not {raw!r}.")
+    return None if raw is None else str(raw)
 
 
 def _act_type(act: Mapping[str, Any]) -> str:

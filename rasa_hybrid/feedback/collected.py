@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Iterable, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import sqlalchemy as sa
 
@@ -17,12 +17,12 @@ class CollectedEvents:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def add(self, source: str, received: Iterable[Tuple[int, Mapping[str, Any]]]) -> int:
+    def add(self, source: str, received: Iterable[Tuple[int, Optional[Mapping[str, Any]]]]) -> int:
         """Keeps events; the same position again changes nothing.
 
         Args:
             source: name of the broker.
-            received: position in the broker, and event with `sender_id` and `timestamp`.
+            received: position in the broker, and event with `sender_id` and `timestamp`; None for what is no event.
 
         Returns:
             How many were new.
@@ -31,6 +31,8 @@ class CollectedEvents:
         with self.database.writing() as connection:
             for position, event in received:
                 last = max(last, position)
+                if event is None:
+                    continue
                 count += insert_missing(
                     connection,
                     events,
@@ -38,7 +40,7 @@ class CollectedEvents:
                     position=position,
                     sender=str(event["sender_id"]),
                     at=float(event["timestamp"]),
-                    data=json.dumps(event, ensure_ascii=False),
+                    data=json.dumps(event),  # ASCII: what is no Unicode can be kept, too
                 )
             insert_missing(connection, facts, name=f"read:{source}", value="-1")
             row = facts.c.name == f"read:{source}"
@@ -51,6 +53,16 @@ class CollectedEvents:
         with self.database.reading() as connection:
             last = connection.execute(query).scalar()
         return -1 if last is None else int(last)
+
+    def rename(self, source: str, new: str) -> None:
+        """Gives a broker another name, unless something was read under that already."""
+        if source == new or self.up_to(source) < 0 or self.up_to(new) >= 0:
+            return
+        with self.database.writing() as connection:
+            theirs = events.c.source == source
+            connection.execute(sa.update(events).where(theirs).values(source=new))
+            row = facts.c.name == f"read:{source}"
+            connection.execute(sa.update(facts).where(row).values(name=f"read:{new}"))
 
     def senders(self) -> List[str]:
         """Senders of whom events are kept."""

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Optional
 import sqlalchemy as sa
 
 from rasa_hybrid.feedback.database import Database
-from rasa_hybrid.feedback.records import PROMOTED, REJECTED, ROLLED_BACK, UNRATED
+from rasa_hybrid.feedback.records import LOST, PROMOTED, REJECTED, ROLLED_BACK, UNRATED
 from rasa_hybrid.feedback.schema import episodes, events, feedback, forgotten, judgements
 
 
@@ -47,7 +47,7 @@ def forgotten_until(database: Database, connection: sa.engine.Connection, sender
 
 
 def redact(database: Database, how: str, before: float) -> int:
-    """Drops or hashes the personal text of episodes that are decided on and ended before a time.
+    """Drops or hashes the personal text of episodes that are decided on or lost and ended before a time.
 
     Args:
         database: of the store.
@@ -67,9 +67,11 @@ def redact(database: Database, how: str, before: float) -> int:
     def hidden(text: Any) -> str:
         return "" if how == "drop" else hashed(str(text))[:12]
 
-    done = (PROMOTED, REJECTED, ROLLED_BACK, UNRATED)
+    done = (PROMOTED, REJECTED, ROLLED_BACK, UNRATED, LOST)
+    # Of what is lost nobody knows when it ended, but there may be comments.
+    ended = sa.func.coalesce(episodes.c.ended, episodes.c.settled)
     query = sa.select(episodes).where(
-        episodes.c.status.in_(done), episodes.c.redacted.is_(False), episodes.c.ended < before
+        episodes.c.status.in_(done), episodes.c.redacted.is_(False), ended < before
     )
     count = 0
     with database.writing() as connection:

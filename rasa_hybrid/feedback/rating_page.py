@@ -110,7 +110,7 @@ def rating_server(ratings: Ratings, token: str, host: str, port: int) -> Threadi
 def _object(content: bytes) -> Dict[str, Any]:
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise RatingError("The body has to be a JSON object.")

@@ -237,6 +237,32 @@ def test_too_many_requests_and_too_much_feedback_are_refused(running: Running) -
     assert server.say("gina", "x" * 101).status == 413
 
 
+def test_looking_feedback_up_and_withdrawing_it_is_limited_too(running: Running) -> None:
+    server, _ = running
+    token = server.say("gwen", "hello").headers["X-Conversation-Token"]
+    assert server.rate("gwen", token, rating=3, feedback_id="gwen 1").status == 201
+    path, own = "/webhooks/hybrid/feedback/gwen%201", {"X-Conversation-Token": token}
+    assert [server.ask("GET", path, headers=own).status for _ in range(28)] == [200] * 28
+    for method in ("GET", "DELETE"):
+        limited = server.ask(method, path, headers=own)
+        assert (limited.status, limited.body["reason"]) == (429, "too_many")
+
+
+@pytest.mark.parametrize(
+    "method, path", [("GET", "feedback/%00"), ("DELETE", "conversations/a%00")]
+)
+def test_null_characters_in_a_path_are_refused(running: Running, method: str, path: str) -> None:
+    answer = running[0].ask(method, f"/webhooks/hybrid/{path}")
+    assert (answer.status, answer.body["reason"]) == (400, "malformed")
+
+
+@pytest.mark.parametrize("input_channel", [5, {"name": "web"}])
+def test_the_name_of_a_channel_has_to_be_text(running: Running, input_channel: Any) -> None:
+    message = {"sender": "nora", "message": "hello", "input_channel": input_channel}
+    answer = running[0].ask("POST", "/webhooks/hybrid/webhook", message)
+    assert (answer.status, answer.body["reason"]) == (400, "malformed")
+
+
 def test_conversation_on_another_channel_is_rated_by_what_was_said_in_it(running: Running) -> None:
     server, store = running
     for text in ("thai food on friday", "/affirm"):

@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 
@@ -90,6 +91,11 @@ def test_words_of_a_prompt_are_kept(tmp_path):
         ({"user": [[1], ["a"], ["b"]]}, "an utterance has to be text, not 1"),
         ({"user": [], "goal": []}, "the user says nothing"),
         ({"user": 3}, "not a DSTC2 dialogue"),
+        (
+            {"user": [{"text": "cheap"}, "a", "b"]},
+            "an utterance has to be text or a list of texts, not {'text': 'cheap'}",
+        ),
+        ({"bot": [7, "a", "b"]}, "an utterance has to be text or a list of texts, not 7"),
     ],
 )
 def test_error_names_file_and_dialogue(tmp_path, change, complaint):
@@ -225,6 +231,29 @@ def test_call_with_unknown_slot_or_broken_log_is_named(archive):
     (call / "log.json").write_text("{", encoding="utf-8")
     with pytest.raises(CorpusError, match=r"log\.json:1: broken JSON"):
         read_dstc2(archive / "data")
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_score_that_is_no_number_is_an_error(archive, score):
+    log = copy.deepcopy(LOG)
+    log["turns"][0]["input"]["live"]["asr-hyps"][1]["score"] = score
+    (archive / "data" / "Mar00" / "call-1" / "log.json").write_text(json.dumps(log))
+    with pytest.raises(CorpusError, match="call-1: the score of a hypothesis has to be a number"):
+        read_dstc2(archive / "data")
+
+
+def test_file_list_that_is_not_utf_8_is_named(archive):
+    file_list = archive / "scripts" / "config" / "latin.flist"
+    file_list.write_bytes(b"Mar00/caf\xe9\n")
+    with pytest.raises(CorpusError, match=r"latin\.flist: not UTF-8 text \(byte 9\)"):
+        read_dstc2(file_list)
+
+
+def test_json_that_is_nested_too_deeply_is_an_error(tmp_path):
+    path = tmp_path / "deep.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(CorpusError, match=r"deep\.json: lists or objects are nested too deeply"):
+        read_dstc2(path)
 
 
 def test_directory_without_calls_is_an_error(tmp_path):

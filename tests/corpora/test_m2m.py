@@ -152,6 +152,14 @@ def test_bot_may_speak_first_and_last(tmp_path):
         ),
         (changed(1, user_utterance={"text": 3}), "`text` has to be a string, not 3"),
         (changed(1, system_acts=3), "not an M2M dialogue"),
+        (
+            changed(1, dialogue_state=[{"slot": "date", "value": ["friday"]}]),
+            "turn 1: a value has to be text or a number, not ['friday']",
+        ),
+        (
+            changed(1, system_acts=[{"type": "OFFER", "slot": "date", "value": {"day": 5}}]),
+            "turn 1: a value has to be text or a number, not {'day': 5}",
+        ),
         ({**DIALOGUE, "turns": []}, "there are no turns"),
         ({"dialogue_id": "movies_1"}, "not an M2M dialogue (KeyError: 'turns')"),
     ],

@@ -252,6 +252,7 @@ def test_wrong_requests_are_told_what_is_wrong(served: Any) -> None:
     for path, body, status, message in (
         ("take", b"{", 400, "The body has to be a JSON object."),
         ("take", b"[1]", 400, "The body has to be a JSON object."),
+        ("take", b"[" * 9000, 400, "The body has to be a JSON object."),
         ("take", {}, 400, "judge has to be a text."),
         ("take", {"judge": " "}, 400, "A judge needs a name of 1 to 64 characters."),
         ("dance", {"judge": "anna"}, 404, "There is no such request."),

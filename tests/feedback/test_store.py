@@ -350,6 +350,16 @@ def test_personal_text_is_gone_after_learning_and_figures_stay(
     assert id not in _everything(store)
 
 
+def test_comments_on_lost_conversations_are_dropped_in_time(store: EpisodeStore) -> None:
+    id = store.begin("anna", 1.0)
+    store.give("anna", Outcome(success=True), "my name is anna", id="f", now=2.0)
+    store.lose(before=3.0)
+    assert redact(store, "drop", before=2.0) == 0
+    assert redact(store, "drop", before=3.0) == 1
+    assert "anna" not in _everything(store)
+    assert store.episode(id).outcome == Outcome(success=True)
+
+
 def test_feedback_on_a_conversation_whose_events_are_gone_says_so(store: EpisodeStore) -> None:
     store.begin("anna", 1.0)
     store.give("anna", Outcome(success=True), id="f", now=2.0)

@@ -120,6 +120,7 @@ def test_values_come_from_training_labels_and_the_given_file_only(files, tmp_pat
         (["--set", "dropout=2"], "dropout"),
         (["--set", "dropout"], "NAME=VALUE"),
         (["--candidates", __file__], "test_track.py"),
+        (["--preset", "liu2018", "--n-best", "3"], "--n-best"),
     ],
 )
 def test_wrong_option_is_an_error_that_names_it(files, options, complaint):

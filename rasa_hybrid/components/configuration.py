@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any, Dict, Mapping, NoReturn, Optional, Sequence, Tuple
 
 from rasa.core.constants import POLICY_PRIORITY
@@ -158,8 +157,6 @@ def check_configuration(
     fraction = config.get(_EPOCH_FRACTION)
     if fraction is not None:
         settings = replace(settings, least_steps=math.ceil(settings.least_steps * float(fraction)))
-    if settings.embeddings and not Path(settings.embeddings).is_file():
-        _refuse("embeddings", settings.embeddings, "the path of an existing file of word vectors")
     own = {**_OWN_DEFAULTS, **{key: config[key] for key in _OWN_DEFAULTS if key in config}}
     try:
         corpus = corpus_files(own["corpus"])
@@ -214,7 +211,7 @@ def check_configuration(
         _refuse(POLICY_PRIORITY, own[POLICY_PRIORITY], "a whole number")
     return PolicyConfiguration(
         settings=settings,
-        goal_slots=tuple(goal_slots) if goal_slots is not None else None,
+        goal_slots=tuple(dict.fromkeys(goal_slots)) if goal_slots is not None else None,
         dontcare_value=own["dontcare_value"],
         corpus=corpus,
         wordings_per_story=wordings,

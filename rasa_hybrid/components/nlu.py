@@ -18,6 +18,7 @@ from rasa.nlu.constants import TOKENS_NAMES
 from rasa.nlu.extractors.extractor import EntityExtractorMixin
 from rasa.nlu.tokenizers.tokenizer import Token
 from rasa.shared.core.trackers import DialogueStateTracker
+from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.constants import (
     ENTITIES,
     ENTITY_ATTRIBUTE_END,
@@ -72,7 +73,20 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
         Args:
             config: see `get_default_config`.
             runtime: the policy's model; None if the model has no policy, nothing is added then.
+
+        Raises:
+            InvalidConfigException: if a key is unknown or a value impossible.
         """
+        allowed = self.get_default_config()
+        for key, value in config.items():
+            if key not in allowed:
+                raise InvalidConfigException(
+                    f"HybridNLU: {key}: no such key; allowed: {', '.join(allowed)}."
+                )
+            if not isinstance(value, bool):
+                raise InvalidConfigException(
+                    f"HybridNLU: {key}: {value!r} is not allowed; it has to be true or false."
+                )
         self.component_config = config
         self._runtime = runtime
 

@@ -21,6 +21,8 @@ from rasa.engine.storage.resource import Resource
 from rasa.engine.storage.storage import ModelStorage
 from rasa.graph_components.providers.responses_provider import Responses
 from rasa.nlu.classifiers.classifier import IntentClassifier
+from rasa.nlu.classifiers.fallback_classifier import FallbackClassifier
+from rasa.nlu.selectors.response_selector import ResponseSelector
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import (
     ActionExecuted,
@@ -153,6 +155,11 @@ class HybridPolicy(Policy):
         """
         from rasa_hybrid.components.training import learn  # it loads TensorFlow
 
+        if schema_language(self._execution_context) is None and not self.config.get("language"):
+            logger.warning(
+                "HybridPolicy: Rasa does not tell the project's language where there are no NLU examples; it is taken "
+                "as English. Set `language` of HybridPolicy if it is another one."
+            )
         learnt = learn(
             self.configuration,
             self._execution_context,
@@ -453,13 +460,14 @@ def _others_need_intents(execution_context: ExecutionContext, model_storage: Mod
 
 
 def _has_classifier(schema: Any) -> bool:
-    """Whether a pipeline predicts intents apart from our model."""
+    """Whether a pipeline predicts intents apart from our model; what is an IntentClassifier by inheritance alone does not."""
     from rasa_hybrid.components.nlu import HybridNLU
 
     return any(
         isinstance(node.uses, type)
         and issubclass(node.uses, IntentClassifier)
-        and not issubclass(node.uses, HybridNLU)
+        and not issubclass(node.uses, (HybridNLU, FallbackClassifier, ResponseSelector))
+        and (node.config or {}).get("intent_classification", True)
         for node in schema.nodes.values()
     )
 

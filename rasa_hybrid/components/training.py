@@ -108,6 +108,13 @@ def learn(
     stories = story_dialogues(configuration, reader, trackers, wordings, knowledge_base)
     corpus = [facts.harmonise(dialogue) for dialogue in corpus_dialogues(configuration, goal_slots)]
     dialogues = stories + corpus
+    known = set(domain.action_names_or_texts)
+    for dialogue in corpus:
+        for name in (action.name for turn in dialogue.turns for action in turn.actions):
+            if name not in known:
+                raise InvalidConfigException(
+                    f"HybridPolicy: corpus: dialogue {dialogue.id!r} has the action {name!r}, which the domain lacks."
+                )
     taught = [story for story in stories if story.metadata.get(TAUGHT)]
     if goal_slots:
         rules = [t for t in training_trackers if getattr(t, "is_rule_tracker", False)]

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
 
@@ -94,11 +95,14 @@ def dialogue_from_json(record: Mapping[str, Any]) -> Dialogue:
         KeyError, TypeError, ValueError: if it is not one.
     """
     _known(record, {"id", "goal", "weight", "complete", "metadata", "turns"}, "dialogue")
+    weight = float(record.get("weight", 1.0))
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"weight: {weight} is not allowed; it has to be a number from 0.")
     return Dialogue(
         id=str(record["id"]),
         turns=tuple(_turn_from_json(turn) for turn in record["turns"]),
         goal=_goal_from_json(record.get("goal")),
-        weight=float(record.get("weight", 1.0)),
+        weight=weight,
         metadata=dict(record.get("metadata", {})),
         complete=bool(record.get("complete", True)),
     )

@@ -64,6 +64,8 @@ _TENS = {
         "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
     )
 }
+#: Characters of the longest text whose words are remembered.
+_LONGEST_CACHED = 2000
 _CLOCK = re.compile(r"(\d{1,2})[:.](\d{2})")
 
 
@@ -85,9 +87,9 @@ def tokenize(
     Returns:
         Tokens in order; their spans index the characters of `text`.
     """
-    if splitter is None:
+    if splitter is None and len(text) <= _LONGEST_CACHED:
         return _tokenize_cached(text, language)
-    return _normalise(text, splitter(text), language)
+    return _normalise(text, (splitter or split_words)(text), language)
 
 
 def normalise(text: str, language: str = "en", splitter: Optional[Splitter] = None) -> str:

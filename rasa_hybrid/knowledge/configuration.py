@@ -107,7 +107,7 @@ def _custom(path: str, settings: Dict[str, Any]) -> KnowledgeBase:
     module_name, _, class_name = path.rpartition(".")
     try:
         found = getattr(import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise KnowledgeBaseError(f"type: {path!r} can't be imported ({error}).") from error
     if not (inspect.isclass(found) and issubclass(found, KnowledgeBase)):
         raise KnowledgeBaseError(
@@ -120,7 +120,10 @@ def _custom(path: str, settings: Dict[str, Any]) -> KnowledgeBase:
         raise KnowledgeBaseError(
             f"type: {path} takes {signature}, not {', '.join(map(repr, settings)) or 'nothing'} ({error})."
         ) from error
-    return found(**settings)
+    try:
+        return found(**settings)
+    except TypeError as error:  # methods are missing, or it is what the class says of a value
+        raise KnowledgeBaseError(f"type: {path} can't be made ({error}).") from error
 
 
 def _check_at_least(knowledge_base: KnowledgeBase, slots: Optional[Iterable[str]]) -> None:

@@ -9,6 +9,7 @@ import os
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 from uuid import uuid4
@@ -136,7 +137,7 @@ def load_archive(
                     source = archive.extractfile((folder / part).as_posix())
                     assert source is not None
                     (Path(directory) / part).write_bytes(source.read())
-        except (OSError, KeyError, tarfile.TarError) as error:
+        except (OSError, EOFError, KeyError, tarfile.TarError, zlib.error) as error:
             raise CheckpointError(f"{path} can't be read as a model archive ({error}).") from error
         return load(directory, splitter)
 

@@ -31,8 +31,12 @@ def read_vectors(
         float32 vectors `[size]`; of words that normalise alike the first one.
 
     Raises:
-        SettingsError: naming file and line, if a vector has another size or is not made of numbers.
+        SettingsError: naming file and line, if a vector has another size or is not made of numbers; if there is no file.
     """
+    if not Path(path).is_file():
+        raise SettingsError(
+            f"embeddings: {str(path)!r} is not allowed; it has to be the path of an existing file of word vectors."
+        )
     vectors: Dict[str, np.ndarray] = {}
     for number, word, values in islice(_lines(path), most):
         if len(values) != size:

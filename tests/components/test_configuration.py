@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
+from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.shared.core.domain import Domain
+from rasa.shared.data import TrainingType
 from rasa.shared.exceptions import InvalidConfigException
 
 from rasa_hybrid.components.configuration import (
@@ -15,6 +17,8 @@ from rasa_hybrid.components.configuration import (
     default_configuration,
 )
 from rasa_hybrid.components.corpus import CorpusFile
+from rasa_hybrid.components.nlu import HybridNLU
+from rasa_hybrid.components.policy import _has_classifier
 from tests.components.running import TABLES
 
 
@@ -46,10 +50,6 @@ from tests.components.running import TABLES
         ({"offer_slots": {"offer": 3}}, ["offer_slots", "mapping"]),
         ({"offer_actions": "utter_offer"}, ["offer_actions", "a list of actions"]),
         ({"priority": "high"}, ["priority", "'high'"]),
-        (
-            {"embeddings": "nowhere/vectors.txt"},
-            ["embeddings", "nowhere/vectors.txt", "existing file"],
-        ),
         ({"language": 5}, ["language", "5"]),
         ({"seed": -1}, ["seed", "-1"]),
     ],
@@ -85,6 +85,43 @@ def test_slot_or_action_that_the_domain_lacks_is_named(entry: Dict[str, Any], na
     with pytest.raises(InvalidConfigException) as error:
         check_domain(check_configuration(entry), domain)
     assert [part for part in named if part not in str(error.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [({"entitys": False}, "entitys: no such key"), ({"intents": "no"}, "intents: 'no'.*true or")],
+)
+def test_wrong_entry_of_the_nlu_component_is_refused(entry: Dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidConfigException, match=message):
+        HybridNLU({**HybridNLU.get_default_config(), **entry}, None)
+
+
+def test_a_slot_that_is_named_twice_is_one_goal_slot() -> None:
+    assert check_configuration({"goal_slots": ["city", "city"]}).goal_slots == ("city",)
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ([], False),
+        ([{"name": "FallbackClassifier"}], False),
+        ([{"name": "ResponseSelector"}], False),
+        ([{"name": "DIETClassifier", "intent_classification": False}], False),
+        ([{"name": "DIETClassifier"}], True),
+    ],
+)
+def test_only_what_predicts_intents_counts_as_a_classifier(
+    others: List[Dict[str, Any]], expected: bool
+) -> None:
+    pipeline = [
+        {"name": "WhitespaceTokenizer"},
+        {"name": "CountVectorsFeaturizer"},
+        {"name": "rasa_hybrid.HybridNLU"},
+        *others,
+    ]
+    config = {"pipeline": pipeline, "policies": [{"name": "rasa_hybrid.HybridPolicy"}]}
+    graph = DefaultV1Recipe().graph_config_for_recipe(config, {}, TrainingType.BOTH)
+    assert _has_classifier(graph.train_schema) is expected
 
 
 def test_defaults_are_allowed_and_mean_the_default_preset() -> None:

@@ -402,6 +402,16 @@ def test_corpus_that_labels_another_slot_is_refused(project: Path) -> None:
     assert "cuisine, date" in str(error.value)
 
 
+def test_corpus_with_an_action_that_the_domain_lacks_is_refused(project: Path) -> None:
+    corpus = project / "corpus.jsonl"
+    record = json.loads(_record("strange", "thai please", {"cuisine": "thai"}))
+    record["turns"][0]["actions"] = [{"name": "utter_typo"}]
+    corpus.write_text(json.dumps(record) + "\n")
+    configure(project, corpus=[str(corpus)])
+    with pytest.raises(InvalidConfigException, match="'strange'.*'utter_typo'"):
+        train(project)
+
+
 def test_damaged_corpus_is_named_with_its_line(project: Path) -> None:
     corpus = project / "corpus.jsonl"
     corpus.write_text(_record("good", "thai please", {"cuisine": "thai"}) + '{"id": \n')
@@ -420,7 +430,7 @@ def test_damaged_corpus_is_named_with_its_line(project: Path) -> None:
             ["knowledge_base", "nowhere.csv"],
         ),
         ({"knowledge_base": {"type": "sqll"}}, ["knowledge_base", "'sqll'", "sql"]),
-        ({"embeddings": "nowhere.txt"}, ["embeddings", "nowhere.txt"]),
+        ({"embeddings": "nowhere.txt"}, ["embeddings", "nowhere.txt", "existing file"]),
         ({"goal_slots": ["day"]}, ["goal_slots", "'day'"]),
         ({"offer_slots": {"offer_restaurant": "name"}}, ["offer_slots", "'name'", "restaurant"]),
     ],

@@ -94,6 +94,12 @@ def test_a_corpus_survives_a_round_trip_through_a_file(tmp_path_factory, dialogu
     assert len(path.read_text(encoding="utf-8").split("\n")) == len(dialogues) + 1
 
 
+@pytest.mark.parametrize("weight", [-1, "NaN", "Infinity"])
+def test_a_weight_that_no_loss_can_have_is_refused(weight):
+    with pytest.raises(ValueError, match="weight"):
+        dialogue_from_json({"id": "1", "turns": [], "weight": weight})
+
+
 def test_the_example_of_the_documentation_is_read_as_it_says():
     lines = dialogue_from_json(
         json.loads(

@@ -113,6 +113,8 @@ def test_the_url_can_stay_in_the_environment(project, monkeypatch):
             "not a subclass of rasa_hybrid.knowledge.KnowledgeBase",
         ),
         ({**CUSTOM, "colour": "red"}, "takes .endpoint: .*str.*, pages.* not 'endpoint', 'colour'"),
+        ({"type": ".."}, "type: '..' can't be imported"),
+        ({"type": "rasa_hybrid.knowledge.KnowledgeBase"}, "can't be made .*abstract"),
         ({"type": CUSTOM["type"]}, "takes .* not nothing .missing a required argument: 'endpoint'"),
     ],
 )

@@ -212,6 +212,10 @@ def test_an_archive_without_our_model_or_no_archive_at_all_is_refused(saved, tmp
     with pytest.raises(CheckpointError, match="ted.tar.gz holds no model of rasa_hybrid"):
         checkpoint.load_archive(tmp_path / "ted.tar.gz")
     (tmp_path / "text.tar.gz").write_text("no archive")
-    for name in ("text.tar.gz", "missing.tar.gz"):
+    with tarfile.open(tmp_path / "whole.tar.gz", "w:gz") as archive:
+        archive.add(saved, "components/train_rasa_hybrid.HybridPolicy0")
+    whole = (tmp_path / "whole.tar.gz").read_bytes()
+    (tmp_path / "half.tar.gz").write_bytes(whole[: len(whole) // 2])
+    for name in ("text.tar.gz", "missing.tar.gz", "half.tar.gz"):
         with pytest.raises(CheckpointError, match=f"{name} can't be read as a model archive"):
             checkpoint.load_archive(tmp_path / name)

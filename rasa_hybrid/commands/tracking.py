@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import List, Optional
 
 import click
@@ -49,12 +50,18 @@ _CORPUS = click.Path(exists=True)
     "--words",
     default="recognised",
     type=click.Choice(["recognised", "transcribed"]),
-    help="The users' words in DSTC2's original layout, of --test; the others are transcribed.",
+    help="The users' words in DSTC2's original layout, of --test.",
+)
+@click.option(
+    "--train-words",
+    default="transcribed",
+    type=click.Choice(["recognised", "transcribed"]),
+    help="The same of --train and --dev. Recognised words have errors and n-best lists of their own: none are simulated.",
 )
 @click.option(
     "--n-best",
     type=click.IntRange(1, 20),
-    help="Hypotheses that are read, in training from simulated lists. [default: 3 if --test has lists, else 1]",
+    help="Hypotheses that are read, in training from simulated lists if it has none. [default: 3 if --test or --train has lists, else 1]",
 )
 @click.option(
     "--mishear",
@@ -84,6 +91,7 @@ def track(
     no_substitution: bool,
     no_spans: bool,
     words: str,
+    train_words: str,
     n_best: Optional[int],
     mishear: Optional[float],
     changes: List[str],
@@ -100,26 +108,31 @@ def track(
         raise click.UsageError(
             "--n-best: the paper's model (--preset liu2018) reads no n-best list."
         )
+    is_heard = train_words == "recognised"
+    if is_heard and (dataset != "dstc2" or not (Path(train).is_dir() or train.endswith(".flist"))):
+        raise click.UsageError("--train-words: only DSTC2's original layout has recognised words.")
     with told(ValueError, OSError):
         chosen = settings_of(changes)
         if no_candidates:
             chosen["candidates"] = False
         dialogues = experiment.Splits(
-            experiment.read_dataset(dataset, train, "transcribed"),
-            experiment.read_dataset(dataset, dev, "transcribed"),
+            experiment.read_dataset(dataset, train, train_words),
+            experiment.read_dataset(dataset, dev, train_words),
             experiment.read_dataset(dataset, test, words),
         )
         if preset != "liu2018":
-            several = 3 if experiment.has_n_best(dialogues.test) else 1
+            lists = [*dialogues.test, *dialogues.train]
+            several = 3 if experiment.has_n_best(lists) else 1
             chosen.setdefault("n_best_hypotheses", n_best or several)
         slots = experiment.goal_slots(dialogues.train)
         plan = TrackingPlan(
             tracking_settings(preset, **chosen),
             read_catalogue(candidates_file, slots) if candidates_file else {},
-            noise=not no_noise,
+            noise=not no_noise and not is_heard,
             synonyms=not no_synonyms,
             substitution=not no_substitution,
             spans=not no_spans,
+            transcripts=experiment.read_dataset(dataset, train, "transcribed") if is_heard else (),
         )
         if mishear is not None:
             heard = experiment.misheard(dialogues.test, dialogues.train, mishear)

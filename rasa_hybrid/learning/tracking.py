@@ -77,6 +77,8 @@ class TrackingPlan:
         synonyms: whether to use other words for values, found in the training dialogues.
         substitution: whether to train on copies about other values.
         spans: whether words that the tagger marks can be values, beside those listed.
+        transcripts: the training dialogues as transcribed, if what is trained on are a recogniser's words: synonyms are
+            found in what was said.
     """
 
     settings: Settings
@@ -85,6 +87,7 @@ class TrackingPlan:
     synonyms: bool = True
     substitution: bool = True
     spans: bool = True
+    transcripts: Sequence[Dialogue] = ()
 
 
 def tracking_settings(preset: str = "default", **changes: Any) -> Settings:
@@ -164,7 +167,7 @@ def tracking_encoder(
         train: labelled dialogues.
         unlisted: slots that may have further values.
     """
-    forms = find_synonyms(train) if plan.synonyms else {}
+    forms = find_synonyms(plan.transcripts or train) if plan.synonyms else {}
     values: Dict[str, Dict[str, Tuple[str, ...]]] = {}
     for dialogue in train:
         for turn in dialogue.turns:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 from rasa_hybrid.commands import main
-from rasa_hybrid.corpora import read_m2m
+from rasa_hybrid.corpora import read_dstc2, read_m2m
 from rasa_hybrid.learning.tracking import (
     TrackingPlan,
     TrainingCopies,
@@ -121,12 +121,58 @@ def test_values_come_from_training_labels_and_the_given_file_only(files, tmp_pat
         (["--set", "dropout"], "NAME=VALUE"),
         (["--candidates", __file__], "test_track.py"),
         (["--preset", "liu2018", "--n-best", "3"], "--n-best"),
+        (["--train-words", "recognised"], "--train-words"),
     ],
 )
 def test_wrong_option_is_an_error_that_names_it(files, options, complaint):
     result = call(files, *options)
     assert result.exit_code != 0
     assert complaint in result.stderr
+
+
+@pytest.fixture
+def calls(tmp_path):
+    """A directory of calls in the original layout of DSTC2: callers say "cheap" or "dear", a recogniser hears worse."""
+    for number, (price, heard) in enumerate([("cheap", "chip"), ("expensive", "expense")] * 2):
+        call = tmp_path / "calls" / f"call-{number}"
+        call.mkdir(parents=True)
+        greeting = {"transcript": "Hello", "dialog-acts": [{"act": "welcomemsg", "slots": []}]}
+        hypotheses = [
+            {"asr-hyp": f"{heard} please", "score": -0.5},
+            {"asr-hyp": f"{price} peas", "score": -1.0},
+        ]
+        turn = {"output": greeting, "input": {"live": {"asr-hyps": hypotheses}}}
+        label = {"goal-labels": {"pricerange": price}, "transcription": f"{price} please"}
+        (call / "log.json").write_text(json.dumps({"session-id": str(number), "turns": [turn]}))
+        (call / "label.json").write_text(json.dumps({"turns": [label]}))
+    return str(tmp_path / "calls")
+
+
+@pytest.mark.parametrize(
+    "options, is_heard",
+    [([], False), (["--train-words", "recognised", "--words", "transcribed"], True)],
+)
+def test_recorded_n_best_lists_are_trained_on_where_asked_for(calls, tmp_path, options, is_heard):
+    options = [*options, "--dataset", "dstc2", "--seeds", "1", "--save", str(tmp_path / "trackers")]
+    result = call([calls] * 3, *options)
+    assert result.exit_code == 0, result.stderr
+    model = json.loads((tmp_path / "trackers" / "seed-0" / "model.json").read_text())
+    assert model["settings"]["n_best_hypotheses"] == 3
+    words = json.dumps(model["vocabulary"])
+    for heard in ("chip", "expense", "peas"):
+        assert (f'"{heard}"' in words) == is_heard
+
+
+def test_recognised_words_are_left_alone_and_synonyms_found_in_transcripts(calls):
+    heard, said = (read_dstc2(calls, words) for words in ("recognised", "transcribed"))
+    plan = TrackingPlan(tracking_settings(**SMALL), noise=False, transcripts=said)
+    _, forms = tracking_encoder(plan, heard)
+    assert forms == tracking_encoder(plan, said)[1]
+    copies = TrainingCopies(plan, heard, forms, (), 0)
+    assert [d.turns[1].user.hypotheses for d in copies.lasting] == [
+        d.turns[1].user.hypotheses for d in heard
+    ]
+    assert not any("heard with" in d.id for d in copies.of_epoch(1))
 
 
 def test_broken_file_is_an_error_that_names_it(files, tmp_path):

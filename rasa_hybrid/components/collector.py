@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import tarfile
 import time
@@ -26,9 +27,10 @@ from rasa_hybrid.components.channel_configuration import (
     check_channel,
 )
 from rasa_hybrid.components.conversion import TrackerReader
-from rasa_hybrid.components.episodes import assemble
+from rasa_hybrid.components.episodes import STORE_ERRORS, TRIED_AGAIN, SetAside, assemble
 from rasa_hybrid.dialogue import DomainFacts
 from rasa_hybrid.feedback.collected import CollectedEvents
+from rasa_hybrid.feedback.records import can_name_sender
 from rasa_hybrid.feedback.store import EpisodeStore
 from rasa_hybrid.model.checkpoint import load_archive
 
@@ -58,6 +60,7 @@ class Collector:
         self.store, self.broker, self.configuration = store, broker, configuration
         self.collected = CollectedEvents(store)
         self.source = f"stdin {uuid.uuid4().hex}" if broker == "-" else broker[-128:]
+        self._failed = SetAside()
         self.domain = _domain(model)
         encoder, _, extra = load_archive(model)
         self.reader = TrackerReader(
@@ -81,24 +84,38 @@ class Collector:
         quiet_before = now - self.configuration.reward_wait_time
         count = 0
         for sender in self.collected.senders():
-            # The same event may have come twice, from a broker that was read again.
-            kept = {json.dumps(e, sort_keys=True): e for e in self.collected.of(sender)}
-            events = [e for e in map(Event.from_parameters, kept.values()) if e is not None]
-            count += len(
-                assemble(
-                    self.store,
-                    sender,
-                    events,
-                    self.reader,
-                    self.domain,
-                    self.configuration.signals,
-                    quiet_before,
+            if self._failed.holds(sender):
+                continue
+            try:
+                count += self._assemble(sender, quiet_before)
+            except STORE_ERRORS:
+                raise
+            except Exception:
+                # Whatever one user has sent must not keep the others from being heard.
+                logger.exception(
+                    f"The conversation {sender!r} could not be stored; it is tried again in an hour."
                 )
-            )
-            if events and events[-1].timestamp < quiet_before:
-                self.collected.drop(sender, quiet_before)
+                self._failed.put(sender, TRIED_AGAIN)
         self.store.settle_silent(quiet_before, self.configuration.default_reward, now)
         return count
+
+    def _assemble(self, sender: str, quiet_before: float) -> int:
+        """Stores what is due of one conversation; how many episodes."""
+        # The same event may have come twice, from a broker that was read again.
+        kept = {json.dumps(e, sort_keys=True): e for e in self.collected.of(sender)}
+        events = [e for e in map(Event.from_parameters, kept.values()) if e is not None]
+        stored = assemble(
+            self.store,
+            sender,
+            events,
+            self.reader,
+            self.domain,
+            self.configuration.signals,
+            quiet_before,
+        )
+        if events and events[-1].timestamp < quiet_before:
+            self.collected.drop(sender, quiet_before)
+        return len(stored)
 
     def _events(self, after: int) -> Iterator[Tuple[int, Dict[str, Any]]]:
         """Position and event of everything in the broker after a position."""
@@ -137,10 +154,11 @@ def _event(position: int, text: str) -> Iterator[Tuple[int, Dict[str, Any]]]:
     try:
         event = json.loads(text)
         if isinstance(event, dict) and event.get("sender_id") and "event" in event:
-            event.setdefault("timestamp", 0.0)
-            yield position, event
-            return
-    except ValueError:
+            at = float(event.setdefault("timestamp", 0.0))
+            if math.isfinite(at) and can_name_sender(str(event["sender_id"])):
+                yield position, event
+                return
+    except (ValueError, TypeError, OverflowError, RecursionError):
         pass
     if text.strip():
         logger.warning(f"What the event broker has at {position} is no event of a conversation.")

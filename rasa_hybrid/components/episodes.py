@@ -8,9 +8,12 @@ an intent or a button's payload, a slot, an action that marks success.
 from __future__ import annotations
 
 import math
+import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+import sqlalchemy as sa
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import (
     ActionExecuted,
@@ -26,6 +29,11 @@ from rasa_hybrid.components.conversion import TEACHER, TrackerReader, hybrid_met
 from rasa_hybrid.dialogue import LISTEN, Decision
 from rasa_hybrid.feedback.records import Outcome, Recorded, Step, episode_id
 from rasa_hybrid.feedback.store import EpisodeStore
+
+#: The store does not answer, which no conversation is to blame for.
+STORE_ERRORS = (sa.exc.OperationalError, sa.exc.TimeoutError)
+#: Seconds after which a conversation that could not be stored is tried again.
+TRIED_AGAIN = 3600.0
 
 _OUTCOMES = ("success", "reward", "rating")
 
@@ -73,6 +81,39 @@ class Session(NamedTuple):
     begun: float
     events: Sequence[Event]
     closed: bool
+
+
+class SetAside:
+    """Conversations that are not tried for a while, as they can't be read or stored now.
+
+    Args:
+        most: how many are remembered.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    def put(self, sender: str, seconds: float) -> None:
+        """Sets a conversation aside."""
+        self._until[sender] = time.monotonic() + seconds
+        self._until.move_to_end(sender)
+        while len(self._until) > self._most:
+            self._until.popitem(last=False)
+
+    def holds(self, sender: str) -> bool:
+        """Whether a conversation is set aside still."""
+        return self._until.get(sender, 0.0) > time.monotonic()
+
+    def over(self) -> List[str]:
+        """Takes out those that were aside long enough."""
+        senders = [sender for sender in self._until if not self.holds(sender)]
+        for sender in senders:
+            del self._until[sender]
+        return senders
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._until))
 
 
 def sessions(sender: str, events: Sequence[Event]) -> List[Session]:
@@ -259,7 +300,7 @@ def _of_value(kind: str, value: Any) -> Optional[Outcome]:
         return Outcome(success=bool(value))
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if not math.isfinite(number) or (kind == "rating" and not 1 <= number <= 5):
         return None

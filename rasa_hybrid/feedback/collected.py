@@ -38,7 +38,7 @@ class CollectedEvents:
                     position=position,
                     sender=str(event["sender_id"]),
                     at=float(event["timestamp"]),
-                    data=json.dumps(event, ensure_ascii=False),
+                    data=json.dumps(event),
                 )
             insert_missing(connection, facts, name=f"read:{source}", value="-1")
             row = facts.c.name == f"read:{source}"

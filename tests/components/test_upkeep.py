@@ -1,0 +1,189 @@
+"""What the channel does in the background, and a collector, without a server: no conversation stops the others."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Iterator, List, Optional, Sequence
+
+import pytest
+import sqlalchemy as sa
+from rasa.core.tracker_store import InMemoryTrackerStore
+from rasa.shared.core.domain import Domain
+from rasa.shared.core.events import (
+    ActionExecuted,
+    BotUttered,
+    Event,
+    SessionStarted,
+    UserUttered,
+)
+from rasa.shared.core.trackers import DialogueStateTracker
+
+from rasa_hybrid.components import activity, collector
+from rasa_hybrid.components.channel_configuration import check_channel
+from rasa_hybrid.components.channel_store import StoreThreads
+from rasa_hybrid.components.channel_upkeep import Upkeep
+from rasa_hybrid.components.collector import Collector
+from rasa_hybrid.components.conversion import domain_facts
+from rasa_hybrid.feedback.records import Outcome, StoredEpisode
+from rasa_hybrid.feedback.store import EpisodeStore
+
+DOMAIN = Domain.from_yaml(
+    """
+version: "3.1"
+intents: [greet, rate, pay]
+entities: [stars, points]
+responses:
+  utter_greet: [{text: hello}]
+"""
+)
+CHANNEL = {"intents": {"rate": {"rating": "stars"}, "pay": {"reward": "points"}}}
+
+
+def conversation(*said: str, begun: float = 100.0, **told: Any) -> List[Event]:
+    """A session in which a user says something, and in the end tells an entity (`stars=4`), a turn a second."""
+    events: List[Event] = [
+        ActionExecuted("action_session_start", timestamp=begun),
+        SessionStarted(timestamp=begun),
+        ActionExecuted("action_listen", timestamp=begun),
+    ]
+    intents = {"stars": "rate", "points": "pay"}
+    turns = [(text, "greet", []) for text in said] + [
+        (f"/{intents[name]}", intents[name], [{"entity": name, "value": value}])
+        for name, value in told.items()
+    ]
+    for i, (text, intent, entities) in enumerate(turns):
+        at = begun + 1 + i
+        parsed = {"intent": {"name": intent}, "entities": entities, "text": text}
+        events += [
+            UserUttered(text, {"name": intent, "confidence": 1.0}, entities, parsed, timestamp=at),
+            ActionExecuted("utter_greet", timestamp=at),
+            BotUttered("hello", timestamp=at),
+            ActionExecuted("action_listen", timestamp=at),
+        ]
+    return events
+
+
+class Server:
+    """The upkeep of a server, and the conversations in its tracker store."""
+
+    def __init__(self, url: str, **channel: Any) -> None:
+        self.threads = StoreThreads(url)
+        self.store = self.threads.open()
+        self.upkeep = Upkeep(check_channel({"store": url, **CHANNEL, **channel}), self.threads)
+        trackers = InMemoryTrackerStore(DOMAIN)
+        self.agent = SimpleNamespace(tracker_store=trackers, domain=DOMAIN)
+
+    async def talk(self, sender: str, events: Sequence[Event]) -> None:
+        """Has a conversation on any channel."""
+        tracker = DialogueStateTracker.from_events(sender, list(events), DOMAIN.slots)
+        await self.agent.tracker_store.save(tracker)
+        activity.note(sender, activity.session_begun(events) or 0.0)
+
+    async def sweep(self) -> int:
+        return await self.upkeep.sweep(self.agent)
+
+    def episode(self, sender: str) -> Optional[StoredEpisode]:
+        return next((e for e in self.store.episodes() if e.sender == sender), None)
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr("rasa_hybrid.components.loading.served_runtime", lambda: None)
+    activity.drain()
+    server = Server(f"sqlite:///{tmp_path / 'feedback.db'}", retention={"text": "hash", "days": 0})
+    yield server
+    server.threads.close()
+
+
+async def test_whatever_a_user_sends_is_stored_or_is_no_outcome(server: Server) -> None:
+    await server.talk("half", conversation("half \ud800 of a pair", stars=4))
+    await server.talk("huge", conversation("hi", stars=10**400))
+    assert await server.sweep() == 2
+    half = server.episode("half")
+    assert half is not None and half.recorded is not None and half.outcome == Outcome(rating=4)
+    user = half.recorded.dialogue.turns[0].user
+    assert user is not None and user.text == "half \ud800 of a pair"
+
+
+async def test_a_conversation_that_can_not_be_stored_stops_no_other(
+    server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.talk("nobody \ud800", conversation("hi", stars=1))
+    silent = server.store.begin("silent", 50.0)
+    broken = server.store.begin("broken", 100.0)
+    server.store.give("broken", Outcome(success=True), now=110.0)
+    await server.talk("broken", conversation("hi"))
+    await server.talk("silent", conversation("hi", begun=50.0))
+    await server.talk("anna", conversation("hi", stars=5))
+    stored = EpisodeStore.assembled
+
+    def full(store: EpisodeStore, id: str, *arguments: Any, **more: Any) -> bool:
+        if id == broken:
+            raise sa.exc.DataError("UPDATE", {}, Exception("too long"))
+        return stored(store, id, *arguments, **more)
+
+    monkeypatch.setattr(EpisodeStore, "assembled", full)
+    for _ in range(3):
+        await server.sweep()
+    # Each is told of once and not tried in every sweep; it is not given up either.
+    failed = [r.getMessage() for r in caplog.records if "could not be stored" in r.getMessage()]
+    assert len(failed) == 2
+    assert [server.store.episode(id).status for id in (silent, broken)] == ["unrated", "open"]
+    anna = server.episode("anna")
+    assert anna is not None and anna.status == "new"
+    monkeypatch.undo()
+    monkeypatch.setattr("rasa_hybrid.components.loading.served_runtime", lambda: None)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 3601)
+    monkeypatch.setattr("rasa_hybrid.components.episodes.time", clock)
+    await server.sweep()
+    assert server.store.episode(broken).status == "new"
+
+
+async def test_a_store_that_does_not_answer_ends_the_sweep_and_nothing_is_forgotten(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.talk("anna", conversation("hi", stars=5))
+
+    def down(*_: Any) -> None:
+        raise sa.exc.OperationalError("BEGIN", {}, Exception("no connection"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EpisodeStore, "begin", down)
+        with pytest.raises(sa.exc.OperationalError):
+            await server.sweep()
+    assert await server.sweep() == 1
+
+
+def test_broken_events_of_a_broker_stop_no_other_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    facts = domain_facts(DOMAIN)
+    encoder = SimpleNamespace(settings=SimpleNamespace(pipeline=True))
+    extra = {"facts": facts.to_dict(), "goal_slots": (), "dontcare_value": "dontcare"}
+    monkeypatch.setattr(collector, "load_archive", lambda _: (encoder, {}, extra))
+    monkeypatch.setattr(collector, "_domain", lambda _: DOMAIN)
+    broken = [
+        {"sender_id": "x", "event": "user", "timestamp": None},
+        {"sender_id": "x", "event": "user", "timestamp": "noon"},
+        {"sender_id": "half \ud800", "event": "user", "text": "hi", "timestamp": 1.0},
+        {"sender_id": "x" * 256, "event": "user", "text": "hi", "timestamp": 1.0},
+        {"sender_id": "nameless", "event": "action", "timestamp": 1.0},
+        {"sender_id": "half", "event": "user", "text": "\ud800", "timestamp": 1.0},
+    ]
+    good = [{**e.as_dict(), "sender_id": "good"} for e in conversation("hi", stars=4)]
+    file = tmp_path / "events.jsonl"
+    file.write_text("".join(json.dumps(event) + "\n" for event in broken + good))
+    store = EpisodeStore(f"sqlite:///{tmp_path / 'feedback.db'}")
+    collecting = Collector(store, "model", str(file), check_channel(CHANNEL))
+    for _ in range(2):
+        collecting.step()
+    [episode] = (e for e in store.episodes() if e.sender == "good")
+    assert (episode.status, episode.outcome) == ("new", Outcome(rating=4))
+    told = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert sum("is no event of a conversation" in line for line in told) == 4
+    assert sum("'nameless' could not be stored" in line for line in told) == 1
+    store.close()

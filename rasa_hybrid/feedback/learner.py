@@ -151,11 +151,15 @@ class Learner:
         encoder, weights, extra = load_archive(parent_path)
         facts = DomainFacts.from_dict(extra["facts"])
         current = ActingModel(encoder, weights)
-        claimed = [stored for stored in claimed if _can_be_read(encoder, stored)]
-        episodes = [to_episode(stored, self.settings.rewards) for stored in claimed]
+        rewards = self.settings.rewards
+        claimed = [stored for stored in claimed if _can_be_read(encoder, stored, rewards)]
+        episodes = [to_episode(stored, rewards) for stored in claimed]
         learnt, figures, state = self._update(
             encoder, weights, claimed, episodes, facts, candidate.parent
         )
+        is_finite = all(np.isfinite(array).all() for array in learnt.values())
+        if not is_finite:
+            learnt = weights  # whoever finds the archive finds one that works
         self.ledger.renew(candidate.id)
         ids = tuple(stored.id for stored in claimed)
         before = archive.read_manifest(parent_path)
@@ -167,7 +171,10 @@ class Learner:
         model = ActingModel(encoder, learnt)
         figures["off_policy"] = _off_policy(model, episodes)
         verdict = Verdict(True, (), {})
-        if not figures["changed"]:
+        if not is_finite:
+            reason = "The learnt weights are not finite: a reward or a weight is far too large."
+            verdict = Verdict(False, (reason,), {})
+        elif not figures["changed"]:
             verdict = Verdict(False, ("Nothing was learnt from these episodes.",), {})
         elif self.gate is not None:
             verdict = self.gate.compare(
@@ -327,12 +334,16 @@ def roll_back(database: Database, out: str) -> Tuple[Model, Model]:
     return given_up, now
 
 
-def _can_be_read(encoder: Encoder, stored: StoredEpisode) -> bool:
-    """Whether the model can read a dialogue; one that it can't must not stop the others."""
+def _can_be_read(encoder: Encoder, stored: StoredEpisode, rewards: Rewards) -> bool:
+    """Whether the model can read an episode; one that it can't must not stop the others."""
     try:
-        assert stored.recorded is not None
-        return bool(encoder.dialogue(stored.recorded.dialogue))
-    except (KeyError, ValueError, IndexError) as error:
+        episode = to_episode(stored, rewards)
+        turns = encoder.dialogue(episode.dialogue)
+        for turn, decided in zip(turns, episode.decisions):
+            if len(decided) < len(turn.decisions):
+                raise ValueError(f"{len(decided)} decisions where there were {len(turn.decisions)}")
+        return bool(turns)
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         logger.warning(f"The episode {stored.id} is left out, the model can't read it: {error!r}")
         return False
 

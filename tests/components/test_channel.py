@@ -380,6 +380,7 @@ def _jwt(secret: str, name: str, role: str) -> str:
         ({"slots": {"mood": "good"}}, "slots: mood: 'good' is not allowed"),
         ({"success_actions": "action_book"}, "success_actions: .* a list of actions"),
         ({"default_reward": "none"}, "default_reward: 'none' is not allowed"),
+        ({"default_reward": 21}, "default_reward: 21 .* within reward_range, -20 to 20"),
         ({"teach": {"enabled": True}}, "teach: token"),
     ],
 )

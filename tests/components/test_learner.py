@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -23,13 +24,21 @@ from rasa_hybrid.components import activity
 from rasa_hybrid.components.activity import Exploration
 from rasa_hybrid.components.episodes import Signals, assemble
 from rasa_hybrid.components.loading import served_runtime
-from rasa_hybrid.dialogue import DomainFacts
+from rasa_hybrid.dialogue import (
+    LISTEN,
+    Decision,
+    Dialogue,
+    DomainFacts,
+    SystemAction,
+    Turn,
+    Utterance,
+)
 from rasa_hybrid.feedback import archive as archives
 from rasa_hybrid.feedback.folder import LearnerError, ModelFolder
 from rasa_hybrid.feedback.gate import Gate
 from rasa_hybrid.feedback.learner import Learner, LearnerSettings, roll_back
 from rasa_hybrid.feedback.ledger import Ledger
-from rasa_hybrid.feedback.records import Outcome
+from rasa_hybrid.feedback.records import Outcome, Recorded, Step
 from rasa_hybrid.feedback.rewards import labelled_by_belief
 from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
 from rasa_hybrid.feedback.serving import model_server
@@ -287,6 +296,40 @@ def test_candidate_that_loses_on_the_regression_set_is_rejected(
     learner.settings = SMALL
     decided = learner.step()
     assert decided is not None and decided.status == "promoted"
+    learner.close()
+
+
+def test_weights_that_are_not_finite_are_rejected_and_odd_episodes_left_out(
+    archive: Path, store: EpisodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialogue = Dialogue(
+        "a", (Turn(Utterance("thai food"), actions=(SystemAction("utter_offer"),)),)
+    )
+    offer, listen = Step(Decision("utter_offer", 0.5, True)), Step(Decision(LISTEN))
+    whole = Recorded(dialogue, ((offer, listen),), "m", 5.0)
+    ids = []
+    for name, recorded in {
+        "one decision": replace(whole, steps=((offer,),)),
+        "no turn": replace(whole, dialogue=Dialogue("a", ()), steps=()),
+        "no steps": replace(whole, steps=()),
+        "whole": whole,
+    }.items():
+        ids.append(store.begin(name, 1.0))
+        store.give(name, Outcome(success=True))
+        store.assembled(ids[-1], name, 1.0, recorded)
+    learnt: List[Any] = []
+
+    def update(self: Learner, encoder: Any, weights: Any, claimed: Any, *_: Any) -> Any:
+        learnt.extend(stored.id for stored in claimed)
+        return {name: array * np.nan for name, array in weights.items()}, {"changed": True}, {}
+
+    monkeypatch.setattr(Learner, "_update", update)
+    learner = Learner(store, str(tmp_path / "models"), str(archive), settings=SMALL)
+    decided = learner.step()
+    assert learnt == ids[-1:]
+    assert decided is not None and decided.status == "rejected"
+    assert "not finite" in decided.figures["reasons"][0]
+    assert store.counts()["rejected"] == 4
     learner.close()
 
 

@@ -109,6 +109,19 @@ async def test_whatever_a_user_sends_is_stored_or_is_no_outcome(server: Server) 
     assert user is not None and user.text == "half \ud800 of a pair"
 
 
+async def test_rewards_out_of_range_are_no_outcome_on_any_channel(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    for points in (20, 20.5, -21, 1e39):
+        await server.talk(f"{points} points", conversation("hi", points=points))
+    for _ in range(2):
+        await server.sweep()
+    outcomes = {e.sender: e.outcome for e in server.store.episodes() if e.outcome is not None}
+    assert outcomes == {"20 points": Outcome(reward=20)}
+    told = [r for r in caplog.records if "is not from -20 to 20" in r.getMessage()]
+    assert len(told) == 1
+
+
 async def test_a_conversation_that_can_not_be_stored_stops_no_other(
     server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -350,7 +350,8 @@ class EpisodeStore(Database):
             settled: Unix time at which it was told.
 
         Returns:
-            Whether it was stored; not if the episode is being learnt from, or its sender is to be forgotten.
+            Whether it was stored; not if the episode is being learnt from, its personal text is gone already, or its
+            sender is to be forgotten.
         """
         values = recorded.to_row()
         with self.writing() as connection:
@@ -360,7 +361,7 @@ class EpisodeStore(Database):
             row = connection.execute(
                 sa.select(episodes).where(episodes.c.id == id).with_for_update()
             ).one()
-            if row.status not in UNDECIDED:
+            if row.status not in UNDECIDED or row.redacted:
                 return False
             told = row.settled is not None
             if outcome is not None and row.source != "feedback":

@@ -350,6 +350,18 @@ def test_personal_text_is_gone_after_learning_and_figures_stay(
     assert id not in _everything(store)
 
 
+def test_personal_text_does_not_come_back_with_another_look_at_the_conversation(
+    store: EpisodeStore,
+) -> None:
+    id = store.begin("anna", 1.0)
+    store.assembled(id, "anna", 1.0, recorded())
+    store.settle_silent(6.0, None)
+    assert redact(store, "drop", before=10.0) == 1
+    assert not store.assembled(id, "anna", 1.0, recorded())
+    everything = _everything(store)
+    assert "anna" not in everything and "thai" not in everything
+
+
 def test_feedback_on_a_conversation_whose_events_are_gone_says_so(store: EpisodeStore) -> None:
     store.begin("anna", 1.0)
     store.give("anna", Outcome(success=True), id="f", now=2.0)

@@ -53,6 +53,7 @@ DEFAULTS: Dict[str, Any] = {
         "gate": True,
         "least": 25,
         "most": 500,
+        "share_of_sender": 0.2,
         "learning_rate": 0.0003,
         "interval": 10,
     },
@@ -202,8 +203,9 @@ def _learning(learner: Any, given: Mapping[str, Any]) -> Optional[Mapping[str, A
             _refuse(f"learning: {key}", given[key], f"a whole number of at least {low}")
     if not _is_number(given["margin"]) or not 0 <= given["margin"] <= 1:
         _refuse("learning: margin", given["margin"], "a number from 0 to 1")
-    if not _is_number(given["learning_rate"]) or not 0 < given["learning_rate"] <= 1:
-        _refuse("learning: learning_rate", given["learning_rate"], "a number above 0, at most 1")
+    for key in ("share_of_sender", "learning_rate"):
+        if not _is_number(given[key]) or not 0 < given[key] <= 1:
+            _refuse(f"learning: {key}", given[key], "a number above 0, at most 1")
     if not _is_number(given["interval"]) or given["interval"] < 0.1:
         _refuse("learning: interval", given["interval"], "a number of seconds of at least 0.1")
     if learner is None:

@@ -37,7 +37,7 @@ class LearnerSettings:
     #: Episodes of a batch, and the fewest that it waits for.
     most_episodes: int = 500
     least_episodes: int = 25
-    #: Share of a batch that one sender may fill, against poisoning.
+    #: Share of a batch that one sender may fill, against poisoning; one episode always may be there.
     share_of_sender: float = 0.2
     #: Episodes of one update of REINFORCE.
     mini_batch: int = 25
@@ -96,6 +96,7 @@ class Learner:
     ) -> None:
         self.folder = ModelFolder(out)
         self.settings = settings or LearnerSettings()
+        self._told = False
         self.folder.lock()
         self.ledger = Ledger(database, self.folder.learner())
         self._corpus = corpus
@@ -127,12 +128,13 @@ class Learner:
         """Learns from one batch; None if there are too few new episodes."""
         self.ledger.recover()
         settings = self.settings
-        per_sender = max(1, int(settings.share_of_sender * settings.most_episodes))
         candidate, claimed = self.ledger.claim(
-            settings.most_episodes, settings.least_episodes, per_sender
+            settings.most_episodes, settings.least_episodes, settings.share_of_sender
         )
         if candidate is None:
+            self._tell_what_is_missing()
             return None
+        self._told = False
         try:
             return self._learn(candidate, claimed)
         except LostClaimError as error:
@@ -144,6 +146,17 @@ class Learner:
             # Whatever it was, it must not keep the episodes; it is told by whoever called.
             self.ledger.abandon(candidate.id)
             raise
+
+    def _tell_what_is_missing(self) -> None:
+        """Says it, once, if enough episodes wait, but too many of them are of the same senders."""
+        waiting = self.ledger.waiting()
+        if waiting < self.settings.least_episodes or self._told:
+            return
+        self._told = True
+        logger.warning(
+            f"{waiting} episodes wait, but they are of too few senders: at most {self.settings.share_of_sender:.0%} of a "
+            f"batch of {self.settings.least_episodes} or more may be of one. A larger --share-of-sender allows more."
+        )
 
     def _learn(self, candidate: Model, claimed: Sequence[StoredEpisode]) -> Decided:
         assert candidate.parent is not None

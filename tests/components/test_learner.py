@@ -333,6 +333,21 @@ def test_weights_that_are_not_finite_are_rejected_and_odd_episodes_left_out(
     learner.close()
 
 
+def test_learner_that_waits_for_other_senders_says_so_and_names_the_option(
+    archive: Path, store: EpisodeStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for i in range(25):
+        id = store.begin("loud", float(i))
+        store.give("loud", Outcome(success=True), episode=id)
+        dialogue = Dialogue("loud", (Turn(Utterance("thai food")),))
+        store.assembled(id, "loud", float(i), Recorded(dialogue, ((),), "m", 5.0))
+    learner = Learner(store, str(tmp_path / "models"), str(archive))
+    assert [learner.step(), learner.step()] == [None, None]
+    [told] = (r.getMessage() for r in caplog.records if "of too few senders" in r.getMessage())
+    assert "25 episodes wait" in told and "at most 20%" in told and "--share-of-sender" in told
+    learner.close()
+
+
 @pytest.mark.usefixtures("uncompiled")
 def test_rollback_serves_the_earlier_model_again(
     conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path

@@ -246,17 +246,25 @@ def test_what_a_dead_learner_held_is_given_back_and_its_late_archive_refused(
 
 
 def test_one_sender_fills_only_a_part_of_a_batch(store: EpisodeStore) -> None:
-    for i in range(5):
-        id = store.begin("loud", float(i))
-        store.give("loud", Outcome(success=True), episode=id, now=float(i))
-        store.assembled(id, "loud", float(i), recorded("loud"))
-    id = store.begin("quiet", 1.0)
-    store.give("quiet", Outcome(success=True), now=9.0)
-    store.assembled(id, "quiet", 1.0, recorded("quiet"))
+    def talk(sender: str, count: int) -> None:
+        for i in range(count):
+            id = store.begin(sender, float(i))
+            store.give(sender, Outcome(success=True), episode=id, now=float(i))
+            store.assembled(id, sender, float(i), recorded(sender))
+
+    talk("loud", 9)
     ledger = Ledger(store)
     ledger.rebase("base", "base.tar.gz")
-    _, claimed = ledger.claim(4, most_per_sender=2)
-    assert [e.sender for e in claimed] == ["loud", "loud", "quiet"]
+    assert ledger.claim(500, 2, share_of_sender=0.5) == (None, [])
+    talk("quiet", 2)
+    assert ledger.waiting() == 11
+    # Of five, half would be two of each.
+    assert ledger.claim(500, 5, share_of_sender=0.5) == (None, [])
+    _, claimed = ledger.claim(500, 4, share_of_sender=0.5)
+    assert sorted(e.sender for e in claimed) == ["loud", "loud", "quiet", "quiet"]
+    assert {e.settled for e in claimed} == {0.0, 1.0}
+    _, claimed = ledger.claim(5, share_of_sender=1.0)
+    assert [e.sender for e in claimed] == ["loud"] * 5
 
 
 def test_a_model_that_names_episodes_in_its_manifest_keeps_them_from_being_learnt_again(

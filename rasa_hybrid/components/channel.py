@@ -244,13 +244,13 @@ class FeedbackChannel(InputChannel):
     async def _receipt(self, request: Request, id: str) -> HTTPResponse:
         client = await client_of(request, self.configuration)
         receipt = await self._store.read(EpisodeStore.receipt, id)
-        self._check_party(request, {}, client, receipt.sender)
+        self._check_giver(request, client, receipt)
         return response.json(_receipt(receipt))
 
     async def _withdraw(self, request: Request, id: str) -> HTTPResponse:
         client = await client_of(request, self.configuration)
         receipt = await self._store.read(EpisodeStore.receipt, id)
-        self._check_party(request, {}, client, receipt.sender)
+        self._check_giver(request, client, receipt)
         return response.json(_receipt(await self._store.write(EpisodeStore.withdraw, id)))
 
     async def _forget(self, request: Request, sender: str) -> HTTPResponse:
@@ -267,13 +267,17 @@ class FeedbackChannel(InputChannel):
         check_identity(client, sender)
         if client.trusted or client.sender is not None:
             return
-        given = given_token(request, body)
-        if given is None:
-            raise RefusedError(
-                401, "no_token", f"Send the conversation's token, as `token` or {TOKEN_HEADER}."
-            )
-        if not is_same(given, self._store.episodes.token(sender)):
-            raise RefusedError(403, "foreign_token", "The token is not this conversation's.")
+        if not is_same(_needed_token(request, body), self._store.episodes.token(sender)):
+            raise _foreign_token()
+
+    def _check_giver(self, request: Request, client: Client, receipt: Receipt) -> None:
+        """Whether the client is a party of the conversation that feedback is about; its sender may be hashed by now."""
+        store = self._store.episodes
+        if client.sender is not None and store.gave(receipt, client.sender):
+            return
+        check_identity(client, receipt.sender)
+        if not client.trusted and not store.owns(receipt, _needed_token(request, {})):
+            raise _foreign_token()
 
     # --- health, metrics ----------------------------------------------------------------------------
 
@@ -356,6 +360,19 @@ class _Replies(CollectingOutputChannel):
     async def _persist_message(self, message: Dict[str, Any]) -> None:
         await super()._persist_message(message)
         await asyncio.sleep(_YIELD)
+
+
+def _needed_token(request: Request, body: Mapping[str, Any]) -> str:
+    given = given_token(request, body)
+    if given is None:
+        raise RefusedError(
+            401, "no_token", f"Send the conversation's token, as `token` or {TOKEN_HEADER}."
+        )
+    return given
+
+
+def _foreign_token() -> RefusedError:
+    return RefusedError(403, "foreign_token", "The token is not this conversation's.")
 
 
 def _refusal(status: int, reason: str, message: str) -> HTTPResponse:

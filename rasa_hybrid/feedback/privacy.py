@@ -14,6 +14,11 @@ from rasa_hybrid.feedback.records import PROMOTED, REJECTED, ROLLED_BACK, UNRATE
 from rasa_hybrid.feedback.schema import episodes, events, feedback, forgotten, judgements
 
 
+def hashed_sender(database: Database, sender: str) -> str:
+    """What a sender's name becomes when their personal data are redacted or deleted (64 hexadecimal digits)."""
+    return database.signature(f"forget\n{sender}")
+
+
 def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict[str, int]:
     """Deletes everything of a sender, and keeps it from coming back from trackers and brokers.
 
@@ -25,7 +30,7 @@ def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict
     now = time.time() if now is None else now
     with database.writing() as connection:
         deleted = {}
-        hashed = _hashed(database, sender)
+        hashed = hashed_sender(database, sender)
         names = (sender, hashed)  # what was redacted stands under the hash
         theirs = sa.select(episodes.c.id).where(episodes.c.sender.in_(names))
         done = connection.execute(sa.delete(judgements).where(judgements.c.dialogue.in_(theirs)))
@@ -40,7 +45,7 @@ def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict
 
 def forgotten_until(database: Database, connection: sa.engine.Connection, sender: str) -> float:
     """Unix time up to which nothing of a sender is to be stored again, minus infinity if they never asked for that."""
-    hashed = _hashed(database, sender)
+    hashed = hashed_sender(database, sender)
     query = sa.select(forgotten.c.until).where(forgotten.c.sender_hash == hashed)
     until = connection.execute(query).scalar()
     return float("-inf") if until is None else float(until)
@@ -62,7 +67,7 @@ def redact(database: Database, how: str, before: float) -> int:
     """
     if how not in ("drop", "hash"):
         raise ValueError(f"retention: {how!r} is not allowed; it has to be drop or hash.")
-    hashed = partial(_hashed, database)
+    hashed = partial(hashed_sender, database)
 
     def hidden(text: Any) -> str:
         return "" if how == "drop" else hashed(str(text))[:12]
@@ -121,7 +126,3 @@ def _redacted(content: Any, hidden: Callable[[Any], str], hashed: Callable[[str]
         else:
             result[key] = _redacted(value, hidden, hashed)
     return result
-
-
-def _hashed(database: Database, text: str) -> str:
-    return database.signature(f"forget\n{text}")

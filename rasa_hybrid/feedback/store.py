@@ -24,7 +24,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 import sqlalchemy as sa
 
 from rasa_hybrid.feedback.database import Database, insert_missing
-from rasa_hybrid.feedback.privacy import forgotten_until
+from rasa_hybrid.feedback.privacy import forgotten_until, hashed_sender
 from rasa_hybrid.feedback.records import (
     LOST,
     NEW,
@@ -39,7 +39,8 @@ from rasa_hybrid.feedback.records import (
     StoredEpisode,
     episode_id,
 )
-from rasa_hybrid.feedback.schema import episodes, feedback
+from rasa_hybrid.feedback.schema import episodes, feedback, forgotten
+from rasa_hybrid.web.tokens import is_same
 
 _DAY = 86400.0
 
@@ -111,7 +112,20 @@ class EpisodeStore(Database):
 
     def token(self, sender: str) -> str:
         """The secret that proves that someone is a party of a conversation; the same in every process."""
-        return self.signature(f"token\n{sender}")[:40]
+        # It follows from the hash, as nothing else is left of the sender after redaction.
+        return self._token_of(hashed_sender(self, sender))
+
+    def owns(self, receipt: Receipt, token: str) -> bool:
+        """Whether a token is that of the conversation which feedback is about, also after redaction."""
+        tokens = self.token(receipt.sender), self._token_of(receipt.sender)
+        return any(is_same(token, each) for each in tokens)
+
+    def gave(self, receipt: Receipt, sender: str) -> bool:
+        """Whether feedback is of a sender, also after redaction."""
+        return receipt.sender in (sender, hashed_sender(self, sender))
+
+    def _token_of(self, hashed: str) -> str:
+        return self.signature(f"token\n{hashed}")[:40]
 
     def begin(self, sender: str, begun: float) -> str:
         """Makes an episode known, if it is not yet, and gives its id."""
@@ -124,10 +138,15 @@ class EpisodeStore(Database):
         return episode
 
     def knows(self, sender: str) -> bool:
-        """Whether a sender has any episode."""
-        query = sa.select(episodes.c.id).where(episodes.c.sender == sender).limit(1)
+        """Whether a sender has ever had an episode: also one that was redacted, or deleted at their wish."""
+        hashed = hashed_sender(self, sender)
+        theirs = episodes.c.sender.in_((sender, hashed))
+        queries = (
+            sa.select(episodes.c.id).where(theirs),
+            sa.select(forgotten.c.until).where(forgotten.c.sender_hash == hashed),
+        )
         with self.reading() as connection:
-            return connection.execute(query).first() is not None
+            return any(connection.execute(query.limit(1)).first() for query in queries)
 
     def episode(self, id: str) -> StoredEpisode:
         """An episode by its id.
@@ -212,7 +231,10 @@ class EpisodeStore(Database):
         sender, episode, said = given.sender, given.episode, given.outcome.to_row()
         known = connection.execute(_KNOWN, {"one": id}).first() if given.id else None
         if known is not None:
-            return _again(Receipt.from_row(known), given)
+            receipt = Receipt.from_row(known)
+            if receipt.sender != sender and self.gave(receipt, sender):
+                receipt = replace(receipt, sender=sender, comment=given.comment)  # redacted since
+            return _again(receipt, given)
         if given.most_a_day is not None:
             lately = {"who": sender, "since": now - _DAY}
             count = connection.execute(_GIVEN_LATELY, lately).scalar_one()

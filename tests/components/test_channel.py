@@ -309,7 +309,11 @@ def test_everything_of_a_sender_is_deleted_on_request(running: Running) -> None:
     deleted = server.ask("DELETE", path, headers={"X-Conversation-Token": token})
     counts = {"judgements": 0, "episodes": 1, "feedback": 1, "events": 0}
     assert deleted.body == {"deleted": counts}
-    assert not store.knows("jana")
+    assert not any(e.sender == "jana" for e in store.episodes())
+    # The name is not free for somebody else.
+    assert "X-Conversation-Token" not in server.say("jana", "hello").headers
+    known = server.say("jana", "hello", token=token)
+    assert known.headers["X-Conversation-Token"] == token
 
 
 def test_metrics_count_requests_and_episodes(running: Running) -> None:

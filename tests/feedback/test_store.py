@@ -304,13 +304,14 @@ def test_everything_of_a_sender_is_deleted_and_does_not_come_back(store: Episode
     CollectedEvents(store).add("broker", [(1, said)])
     deleted = forget(store, "anna", now=50.0)
     assert deleted == {"judgements": 0, "episodes": 1, "feedback": 1, "events": 1}
-    assert not store.knows("anna")
     store.begin("anna", 1.0)
     assert not store.assembled(id, "anna", 1.0, recorded())
-    assert not store.knows("anna")
+    assert list(store.episodes()) == []
     assert "anna" not in _everything(store)
+    # Whoever writes as anna now may be somebody else.
+    assert store.knows("anna") and not store.knows("bert")
     store.begin("anna", 60.0)
-    assert store.knows("anna")
+    assert store.counts()["open"] == 1
 
 
 def test_a_deleted_episode_takes_the_candidate_with_it_that_was_taught_by_it(
@@ -353,6 +354,12 @@ def test_personal_text_is_gone_after_learning_and_figures_stay(
     assert step.decision == Decision("utter_offer", 0.75)
     assert [chance for _, chance in step.belief["cuisine"]] == [0.9, 0.1]
     assert ledger.release("promoted") == 0
+    # Nobody else takes their place, and they themselves may still ask what became of their feedback.
+    assert store.knows("anna")
+    receipt = store.receipt("f")
+    assert store.owns(receipt, store.token("anna")) and store.gave(receipt, "anna")
+    assert not store.owns(receipt, store.token("bert")) and not store.gave(receipt, "bert")
+    assert store.give("anna", Outcome(success=True), "anna says hello", id="f").duplicate
     # It stands under the hash of the sender now, and is still the sender's to have deleted.
     assert forget(store, "anna") == {"judgements": 0, "episodes": 1, "feedback": 1, "events": 0}
     assert id not in _everything(store)

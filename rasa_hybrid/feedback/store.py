@@ -61,7 +61,7 @@ class TooMuchFeedbackError(ValueError):
 _REFUSALS = (UnknownConversationError, FeedbackConflictError, TooMuchFeedbackError)
 
 # The statements of the path that users wait for, built once.
-_OUTLINE = (episodes.c.id, episodes.c.status, episodes.c.settled, episodes.c.turns)
+_OUTLINE = (episodes.c.id, episodes.c.status, episodes.c.settled)
 _KNOWN = sa.select(feedback).where(feedback.c.id == sa.bindparam("one"))
 _GIVEN_LATELY = sa.select(sa.func.count(feedback.c.id)).where(
     feedback.c.sender == sa.bindparam("who"), feedback.c.received > sa.bindparam("since")
@@ -97,6 +97,7 @@ _SETTLE = (
     .values(
         status=sa.bindparam("new_status"),
         settled=sa.bindparam("at"),
+        ended=None,
         source="feedback",
         success=sa.bindparam("new_success"),
         reward=sa.bindparam("new_reward"),
@@ -268,8 +269,8 @@ class EpisodeStore(Database):
             return _again(Receipt.from_row(known), given)
         if row.settled is not None:
             connection.execute(_SUPERSEDE, {"about": row.id, "this": id})
-        status = OPEN if row.turns is None else NEW
-        told = {"new_status": status, "at": now, **{f"new_{k}": said[k] for k in said}}
+        # What was said since the last look at the conversation belongs to it, too.
+        told = {"new_status": OPEN, "at": now, **{f"new_{k}": said[k] for k in said}}
         connection.execute(_SETTLE, {"one": row.id, **told})
         return Receipt(id, row.id, sender, given.outcome, given.comment, now, "accepted")
 
@@ -315,7 +316,9 @@ class EpisodeStore(Database):
                     raise FeedbackConflictError(
                         f"the feedback {id!r} has been used: its episode is {episode.status}"
                     )
-                nothing = dict.fromkeys(("success", "reward", "rating", "settled", "source"))
+                nothing = dict.fromkeys(
+                    ("success", "reward", "rating", "settled", "source", "ended")
+                )
                 connection.execute(
                     sa.update(episodes)
                     .where(episodes.c.id == row.episode)
@@ -339,13 +342,13 @@ class EpisodeStore(Database):
     def waiting(
         self, quiet_since: Optional[float] = None, limit: int = 1000
     ) -> List[Tuple[str, str]]:
-        """Episodes (id, sender) without a dialogue: those with an outcome, and those begun before `quiet_since`."""
+        """Episodes (id, sender) to be assembled, perhaps again: those with an outcome, and those begun before `quiet_since`."""
         due = episodes.c.settled.isnot(None)
         if quiet_since is not None:
             due = sa.or_(due, episodes.c.begun < quiet_since)
         query = (
             sa.select(episodes.c.id, episodes.c.sender)
-            .where(episodes.c.status == OPEN, episodes.c.dialogue.is_(None), due)
+            .where(episodes.c.status == OPEN, episodes.c.ended.is_(None), due)
             .order_by(episodes.c.settled, episodes.c.begun)
             .limit(limit)
         )
@@ -437,21 +440,32 @@ class EpisodeStore(Database):
     def lose(self, before: float, spared: Iterable[str] = ()) -> int:
         """Gives up episodes that were rated before a time and whose dialogue could not be found; says how many.
 
+        Where only what was said since an earlier look is gone, the dialogue that is there counts.
+
         Args:
             before: Unix time.
             spared: senders whose conversations are there, but could not be stored.
         """
-        query = sa.select(episodes.c.id, episodes.c.sender).where(
+        columns = (episodes.c.id, episodes.c.sender, episodes.c.begun, episodes.c.settled)
+        is_there = episodes.c.dialogue.isnot(None)
+        query = sa.select(*columns, is_there.label("is_there")).where(
             episodes.c.status == OPEN,
-            episodes.c.dialogue.is_(None),
-            episodes.c.settled < before,
+            episodes.c.ended.is_(None),
+            sa.or_(
+                episodes.c.settled < before,
+                sa.and_(is_there, episodes.c.settled.is_(None), episodes.c.begun < before),
+            ),
         )
         senders = set(spared)
         count = 0
         with self.writing() as connection:
             for row in connection.execute(query.with_for_update()).all():
-                if row.sender not in senders:
-                    one = sa.update(episodes).where(episodes.c.id == row.id)
+                one = sa.update(episodes).where(episodes.c.id == row.id)
+                if row.is_there and row.settled is None:  # silence settles it
+                    connection.execute(one.values(ended=row.begun))
+                elif row.is_there:
+                    connection.execute(one.values(status=NEW, ended=row.settled))
+                elif row.sender not in senders:
                     count += connection.execute(one.values(status=LOST)).rowcount
         return count
 

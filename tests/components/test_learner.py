@@ -22,7 +22,7 @@ import pytest
 
 from rasa_hybrid.components import activity
 from rasa_hybrid.components.activity import Exploration
-from rasa_hybrid.components.episodes import Signals, assemble
+from rasa_hybrid.components.episodes import Signals, assemble, sessions
 from rasa_hybrid.components.loading import served_runtime
 from rasa_hybrid.dialogue import (
     LISTEN,
@@ -87,8 +87,9 @@ def fill(
     for copy in range(first, first + copies):
         for i, (sender, events) in enumerate(talks[sampled]):
             name = f"{sender}-{copy}"
-            [id] = assemble(store, name, events, reader, domain, Signals(), time.time() + 1)
+            id = store.begin(name, sessions(name, events)[0].begun)
             store.give(name, Outcome(success=i % 2 == 0), episode=id)
+            assert assemble(store, name, events, reader, domain, Signals()) == [id]
             ids.append(id)
     return ids
 
@@ -465,8 +466,10 @@ def test_report_counts_by_model_and_day_and_estimates_a_candidate(
     from rasa_hybrid.commands import main
 
     fill(store, conversations, sampled=True)
-    sender = next(e.sender for e in store.episodes())
-    store.give(sender, Outcome(rating=2))
+    first = next(store.episodes())
+    assert first.recorded is not None
+    store.give(first.sender, Outcome(rating=2))
+    store.assembled(first.id, first.sender, first.begun, first.recorded)
     base = ["report", "--store", str(store.engine.url)]
     files = ["--png", str(tmp_path / "r.png"), "--html", str(tmp_path / "r.html")]
     done = CliRunner().invoke(main, [*base, "--model", str(archive), "--json", *files])

@@ -122,6 +122,20 @@ async def test_rewards_out_of_range_are_no_outcome_on_any_channel(
     assert len(told) == 1
 
 
+async def test_a_second_rating_is_about_all_that_was_said_until_then(server: Server) -> None:
+    events = conversation("one", "two", "three")
+    await server.talk("anna", events[:7])
+    id = server.store.begin("anna", 100.0)
+    server.store.give("anna", Outcome(success=False), now=101.5)
+    await server.sweep()
+    await server.talk("anna", events)
+    server.store.give("anna", Outcome(success=True), now=103.5)
+    await server.sweep()
+    episode = server.store.episode(id)
+    assert episode.recorded is not None and len(episode.recorded.dialogue.turns) == 3
+    assert (episode.status, episode.outcome) == ("new", Outcome(success=True))
+
+
 async def test_a_conversation_that_can_not_be_stored_stops_no_other(
     server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,7 +98,7 @@ def test_later_feedback_supersedes_earlier_and_withdrawn_feedback_is_gone(
     assert store.receipt("one").status == "superseded"
     assert store.episode(id).outcome == Outcome(success=True)
     assert store.withdraw("one").status == "withdrawn"
-    assert store.episode(id).status == "new"
+    assert store.episode(id).outcome == Outcome(success=True)
     assert store.withdraw("two").status == "withdrawn"
     assert store.withdraw("two").status == "withdrawn"
     assert (store.episode(id).status, store.episode(id).outcome) == ("open", None)
@@ -155,7 +155,45 @@ def test_silence_without_a_default_is_not_learnt_from_until_feedback_comes(
     assert store.settle_silent(6.0, None) == 1
     assert store.episode(id).status == "unrated"
     store.give("anna", Outcome(success=True))
+    store.assembled(id, "anna", 1.0, recorded())
     assert store.episode(id).status == "new"
+
+
+def test_what_is_rated_again_or_withdrawn_is_assembled_again_before_it_is_learnt_from(
+    store: EpisodeStore,
+) -> None:
+    again, withdrawn = (store.begin(name, 1.0) for name in ("anna", "bert"))
+    for sender, id in (("anna", again), ("bert", withdrawn)):
+        store.give(sender, Outcome(success=False), id=sender, now=5.0)
+        store.assembled(id, sender, 1.0, recorded(sender, 5.0))
+        assert store.episode(id).status == "new"
+    store.give("anna", Outcome(success=True), now=9.0)
+    store.withdraw("bert")
+    assert sorted(store.waiting(quiet_since=100.0)) == sorted(
+        [(again, "anna"), (withdrawn, "bert")]
+    )
+    assert store.settle_silent(100.0, None) == 0
+    store.assembled(again, "anna", 1.0, recorded("anna", 9.0))
+    found = store.episode(again)
+    assert (found.status, found.outcome, found.ended) == ("new", Outcome(success=True), 9.0)
+    store.assembled(withdrawn, "bert", 1.0, recorded("bert", 8.0))
+    assert store.settle_silent(100.0, None) == 1
+    assert store.waiting(quiet_since=100.0) == []
+
+
+def test_where_events_are_gone_since_an_earlier_look_the_dialogue_that_is_there_counts(
+    store: EpisodeStore,
+) -> None:
+    again, withdrawn = (store.begin(name, 1.0) for name in ("anna", "bert"))
+    for sender, id in (("anna", again), ("bert", withdrawn)):
+        store.give(sender, Outcome(success=False), id=sender, now=5.0)
+        store.assembled(id, sender, 1.0, recorded(sender, 5.0))
+    store.give("anna", Outcome(success=True), now=9.0)
+    store.withdraw("bert")
+    assert store.lose(before=10.0) == 0
+    assert store.episode(again).status == "new"
+    assert store.settle_silent(100.0, None) == 1
+    assert store.episode(withdrawn).status == "unrated"
 
 
 def test_an_episode_goes_from_claimed_to_used_to_promoted_and_back(store: EpisodeStore) -> None:

@@ -196,7 +196,7 @@ class Learner:
         figures["regression"] = dict(verdict.figures)
         figures["reasons"] = list(verdict.reasons)
         self.ledger.renew(candidate.id)
-        status = self.ledger.decide(candidate.id, verdict.passed, figures)
+        status = self.ledger.decide(candidate.id, verdict.passed, figures, ids)
         if status == PROMOTED:
             self.folder.publish(candidate.id)
         self.folder.tidy(self.ledger, self.settings.keep)

@@ -7,7 +7,7 @@ A candidate is a row of `hybrid_models`:
         └────────────┴──────> abandoned   (learner died, or another candidate was promoted meanwhile)
 
 The head is the model that is served. A candidate is only promoted while its parent is still the head, and only finished
-while every episode that it was taught is still its own; so no episode is learnt twice and what one learner taught is not
+or promoted while every episode that it was taught is still its own; so no episode is learnt twice and what one learner taught is not
 overwritten by another. An abandoned candidate gives its episodes back.
 """
 
@@ -248,11 +248,24 @@ class Ledger:
                 .values(status=USED)
             )
 
-    def decide(self, candidate: str, promote: bool, figures: Mapping[str, Any]) -> str:
+    def decide(
+        self,
+        candidate: str,
+        promote: bool,
+        figures: Mapping[str, Any],
+        learnt: Sequence[str] = (),
+    ) -> str:
         """Promotes or rejects a finished candidate, and records why.
 
+        Args:
+            candidate: its id.
+            promote: whether it is to be served.
+            figures: what that rests on.
+            learnt: episodes that it was taught.
+
         Returns:
-            What it is now: promoted, rejected, or abandoned because another one was promoted meanwhile.
+            What it is now: promoted, rejected, or abandoned because another one was promoted meanwhile, or an episode that
+            it was taught was deleted.
         """
         with self.database.writing() as connection:
             row = connection.execute(
@@ -262,6 +275,13 @@ class Ledger:
                 return row.status if row is not None else ABANDONED
             status = PROMOTED if promote else REJECTED
             if promote:
+                mine = sa.select(episodes.c.id).where(
+                    episodes.c.candidate == candidate, episodes.c.status == USED
+                )
+                used = {row.id for row in connection.execute(mine.with_for_update())}
+                if not used.issuperset(learnt):
+                    _abandon(connection, candidate, figures)
+                    return ABANDONED
                 moved = connection.execute(
                     sa.update(heads)
                     .where(heads.c.name == _HEAD, heads.c.model == row.parent)

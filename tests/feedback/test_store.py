@@ -367,6 +367,22 @@ def test_a_deleted_episode_takes_the_candidate_with_it_that_was_taught_by_it(
     assert store.episode(ids[1]).status == "new"
 
 
+def test_an_episode_that_is_deleted_before_the_decision_takes_the_candidate_with_it(
+    store: EpisodeStore,
+) -> None:
+    ids = episodes_with_feedback(store, 2)
+    ledger = Ledger(store)
+    ledger.rebase("base", "base.tar.gz")
+    candidate, _ = ledger.claim(2)
+    assert candidate is not None
+    ledger.finish(candidate.id, "c.tar.gz", ids)
+    forget(store, "user 0")
+    assert ledger.decide(candidate.id, True, {}, ids) == "abandoned"
+    head = ledger.head()
+    assert head is not None and head.id == "base"
+    assert store.episode(ids[1]).status == "new"
+
+
 @pytest.mark.parametrize("how", ["drop", "hash"])
 def test_personal_text_is_gone_after_learning_and_figures_stay(
     store: EpisodeStore, how: str

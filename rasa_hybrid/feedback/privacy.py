@@ -19,6 +19,13 @@ def hashed_sender(database: Database, sender: str) -> str:
     return database.signature(f"forget\n{sender}")
 
 
+def lock_sender(connection: sa.engine.Connection, hashed: str) -> None:
+    """Lets others who begin, store or delete conversations of a sender wait until this transaction is over."""
+    if connection.dialect.name == "postgresql":  # with SQLite there is one writer at a time anyway
+        number = int.from_bytes(bytes.fromhex(hashed[:16]), "big", signed=True)
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+
 def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict[str, int]:
     """Deletes everything of a sender, and keeps it from coming back from trackers and brokers.
 
@@ -31,6 +38,7 @@ def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict
     with database.writing() as connection:
         deleted = {}
         hashed = hashed_sender(database, sender)
+        lock_sender(connection, hashed)
         names = (sender, hashed)  # what was redacted stands under the hash
         theirs = sa.select(episodes.c.id).where(episodes.c.sender.in_(names))
         done = connection.execute(sa.delete(judgements).where(judgements.c.dialogue.in_(theirs)))
@@ -44,8 +52,12 @@ def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict
 
 
 def forgotten_until(database: Database, connection: sa.engine.Connection, sender: str) -> float:
-    """Unix time up to which nothing of a sender is to be stored again, minus infinity if they never asked for that."""
+    """Unix time up to which nothing of a sender is to be stored again, minus infinity if they never asked for that.
+
+    Nobody can be forgotten between this and the end of the transaction, which has to be one that writes.
+    """
     hashed = hashed_sender(database, sender)
+    lock_sender(connection, hashed)
     query = sa.select(forgotten.c.until).where(forgotten.c.sender_hash == hashed)
     until = connection.execute(query).scalar()
     return float("-inf") if until is None else float(until)

@@ -352,6 +352,54 @@ def test_everything_of_a_sender_is_deleted_and_does_not_come_back(store: Episode
     assert store.counts()["open"] == 1
 
 
+def test_what_is_deleted_does_not_come_back_by_what_is_stored_at_that_moment(
+    store: EpisodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rasa_hybrid.feedback import store as stores
+
+    asked, since = threading.Event(), stores.forgotten_until
+
+    def slowly(*arguments: Any) -> float:
+        until = since(*arguments)
+        asked.set()
+        time.sleep(0.5)
+        return until
+
+    id = episode_id("bert", 1.0)
+    monkeypatch.setattr(stores, "forgotten_until", slowly)
+    for sender, act in (
+        ("anna", lambda: store.begin("anna", 1.0)),
+        ("bert", lambda: store.assembled(id, "bert", 1.0, recorded("bert"))),
+    ):
+        asked.clear()
+        storing = threading.Thread(target=act)
+        storing.start()
+        assert asked.wait(30)
+        forget(store, sender)
+        storing.join()
+        assert list(store.episodes()) == []
+
+
+def test_a_sender_may_be_deleted_several_times_at_once(store: EpisodeStore) -> None:
+    failed: List[BaseException] = []
+    together = threading.Barrier(4)
+
+    def delete() -> None:
+        together.wait()
+        try:
+            forget(store, "anna")
+        except sa.exc.SQLAlchemyError as error:
+            failed.append(error)
+
+    for _ in range(5):
+        threads = [threading.Thread(target=delete) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+
+
 def test_a_deleted_episode_takes_the_candidate_with_it_that_was_taught_by_it(
     store: EpisodeStore,
 ) -> None:

@@ -235,7 +235,7 @@ def learn(
         )
         with closing(learner), suppress(KeyboardInterrupt):
             if released:
-                count = learner.ledger.release(*released)
+                count = learner.release(*released)
                 click.echo(f"{count} episodes are new again.", err=True)
             while True:
                 decided = learner.step()

@@ -124,6 +124,17 @@ class Learner:
         """Lets another learner work on the folder."""
         self.folder.unlock()
 
+    def release(self, *states: str) -> int:
+        """Makes decided episodes new again, but those that the head has learnt already; says how many.
+
+        Args:
+            states: as of `Ledger.release`.
+        """
+        head = self.ledger.head()
+        assert head is not None
+        learnt = archive.read_manifest(self.folder.archive(head.id)).learnt
+        return self.ledger.release(*states, spared=learnt)
+
     def step(self) -> Optional[Decided]:
         """Learns from one batch; None if there are too few new episodes."""
         self.ledger.recover()

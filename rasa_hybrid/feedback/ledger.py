@@ -357,25 +357,32 @@ class Ledger:
             )
         return head, parent
 
-    def release(self, *states: str) -> int:
+    def release(self, *states: str, spared: Iterable[str] = ()) -> int:
         """Makes decided episodes new again, to be learnt by the head; says how many.
 
         Args:
             states: promoted (after a full training), rejected or rolled_back.
+            spared: episodes that the head has learnt already.
         """
         allowed = {PROMOTED, REJECTED, ROLLED_BACK}
         if not states or set(states) - allowed:
             raise ValueError(f"{states!r}: only {', '.join(sorted(allowed))} can be released.")
+        query = sa.select(episodes.c.id).where(
+            episodes.c.status.in_(states),
+            episodes.c.redacted.is_(False),
+            episodes.c.settled.isnot(None),
+        )
+        known = set(spared)
         with self.database.writing() as connection:
-            return connection.execute(
-                sa.update(episodes)
-                .where(
-                    episodes.c.status.in_(states),
-                    episodes.c.redacted.is_(False),
-                    episodes.c.settled.isnot(None),
+            rows = connection.execute(query.with_for_update()).all()
+            ids = [row.id for row in rows if row.id not in known]
+            for start in range(0, len(ids), 500):
+                connection.execute(
+                    sa.update(episodes)
+                    .where(episodes.c.id.in_(ids[start : start + 500]))
+                    .values(status=NEW, candidate=None)
                 )
-                .values(status=NEW, candidate=None)
-            ).rowcount
+        return len(ids)
 
 
 def _chosen(connection: sa.engine.Connection, most: int, share_of_sender: float) -> List[str]:

@@ -226,6 +226,7 @@ def test_an_episode_goes_from_claimed_to_used_to_promoted_and_back(store: Episod
     assert [store.episode(id).status for id in ids] == ["rolled_back", "rolled_back", "new"]
     with pytest.raises(StoreError, match="no earlier model"):
         ledger.roll_back()
+    assert ledger.release("rolled_back", spared=ids[:2]) == 0
     assert ledger.release("rolled_back") == 2
     assert store.counts()["new"] == 3
 

@@ -97,7 +97,9 @@ class FeedbackChannel(InputChannel):
         self._learner = EmbeddedLearner(configuration.store, learning) if learning else None
         self._store = StoreThreads(configuration.store)
         self._upkeep = Upkeep(configuration, self._store)
-        self._limit = RateLimit(configuration.requests_per_minute)
+        # Counted apart, as anybody may chat as a sender, but only the sender may rate.
+        self._chats = RateLimit(configuration.requests_per_minute)
+        self._ratings = RateLimit(configuration.requests_per_minute)
         self._metrics = Metrics()
         self._tasks: List[asyncio.Task] = []
         #: Episodes that the store knows.
@@ -153,7 +155,7 @@ class FeedbackChannel(InputChannel):
         if metadata is not None and not isinstance(metadata, dict):
             raise RefusedError(400, "malformed", "metadata has to be an object.")
         check_identity(client, sender)
-        self._limit.check(sender)
+        self._chats.check(sender)
         is_party = await self._may_have_token(request, body, client, sender)
         output = _Replies()
         message = UserMessage(
@@ -210,6 +212,10 @@ class FeedbackChannel(InputChannel):
             begun = activity.session_begun(tracker.events) if tracker is not None else None
         if begun is None:
             return None
+        return await self._begin(sender, begun)
+
+    async def _begin(self, sender: str, begun: float) -> str:
+        """The id of a session, made known to the store."""
         id = episode_id(sender, begun)
         if id not in self._known:
             await self._store.write(EpisodeStore.begin, sender, begun)
@@ -226,8 +232,12 @@ class FeedbackChannel(InputChannel):
         check_feedback_keys(body)
         sender = text_of(body, "sender", 255)
         self._check_party(request, body, client, sender)
-        self._limit.check(sender)
+        self._ratings.check(sender)
         given = feedback_of(body, sender, self.configuration)
+        begun = activity.begun(sender) if given.episode is None else None
+        if begun is not None:
+            # The conversation may have begun anew, on another channel, of which the store does not know yet.
+            await self._begin(sender, begun)
         try:
             receipt = await self._store.commit(given)
         except UnknownConversationError:

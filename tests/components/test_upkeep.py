@@ -1,4 +1,4 @@
-"""What the channel does in the background, and a collector, without a server: no conversation stops the others."""
+"""The channel and what it does in the background, and a collector, without a server: nobody stops or speaks for others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Iterator, List, Optional, Sequence
 
 import pytest
 import sqlalchemy as sa
@@ -23,12 +23,14 @@ from rasa.shared.core.events import (
 from rasa.shared.core.trackers import DialogueStateTracker
 
 from rasa_hybrid.components import activity, collector
+from rasa_hybrid.components.channel import FeedbackChannel
 from rasa_hybrid.components.channel_configuration import check_channel
+from rasa_hybrid.components.channel_requests import RefusedError
 from rasa_hybrid.components.channel_store import StoreThreads
 from rasa_hybrid.components.channel_upkeep import Upkeep
 from rasa_hybrid.components.collector import Collector
 from rasa_hybrid.components.conversion import domain_facts
-from rasa_hybrid.feedback.records import Outcome, StoredEpisode
+from rasa_hybrid.feedback.records import Outcome, StoredEpisode, episode_id
 from rasa_hybrid.feedback.store import EpisodeStore
 
 DOMAIN = Domain.from_yaml(
@@ -90,6 +92,21 @@ class Server:
         return next((e for e in self.store.episodes() if e.sender == sender), None)
 
 
+def asking(channel: FeedbackChannel, server: Server, handler: str = "_give") -> Callable[..., Any]:
+    """Asks a channel, without a server in between."""
+    app = SimpleNamespace(config={}, ctx=SimpleNamespace(agent=server.agent))
+
+    async def said(message: Any) -> None:
+        return None
+
+    async def ask(**body: Any) -> Any:
+        request = SimpleNamespace(body=json.dumps(body).encode(), headers={}, app=app)
+        before = (said,) if handler == "_chat" else ()
+        return json.loads((await getattr(channel, handler)(*before, request)).body)
+
+    return ask
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr("rasa_hybrid.components.loading.served_runtime", lambda: None)
@@ -120,6 +137,33 @@ async def test_rewards_out_of_range_are_no_outcome_on_any_channel(
     assert outcomes == {"20 points": Outcome(reward=20)}
     told = [r for r in caplog.records if "is not from -20 to 20" in r.getMessage()]
     assert len(told) == 1
+
+
+async def test_feedback_is_about_the_session_that_began_on_another_channel(
+    server: Server, tmp_path: Path
+) -> None:
+    channel = FeedbackChannel(check_channel({"store": f"sqlite:///{tmp_path / 'feedback.db'}"}))
+    channel._store = server.threads
+    old, token = server.store.begin("anna", 100.0), server.store.token("anna")
+    await server.talk("anna", conversation("hi", begun=200.0))
+    rate = asking(channel, server)
+    assert (await rate(sender="anna", token=token, success=True, episode=old))["episode"] == old
+    given = await rate(sender="anna", token=token, success=True)
+    assert given["episode"] == episode_id("anna", 200.0)
+
+
+async def test_messages_do_not_count_as_feedback(server: Server, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'feedback.db'}"
+    channel = FeedbackChannel(check_channel({"store": url, "requests_per_minute": 2}))
+    channel._store = server.threads
+    server.store.begin("anna", 100.0)
+    chat, rate = asking(channel, server, "_chat"), asking(channel, server)
+    for _ in range(2):
+        await chat(sender="anna", message="spam")
+    with pytest.raises(RefusedError, match="At most 2 requests a minute"):
+        await chat(sender="anna", message="spam")
+    given = await rate(sender="anna", token=server.store.token("anna"), success=True)
+    assert given["status"] == "accepted"
 
 
 async def test_a_second_rating_is_about_all_that_was_said_until_then(server: Server) -> None:

@@ -209,7 +209,7 @@ def _train_and_talk(folder: Path) -> None:
 
     from rasa_hybrid.components import activity
     from rasa_hybrid.components.activity import Exploration
-    from rasa_hybrid.components.episodes import Signals, assemble
+    from rasa_hybrid.components.episodes import Signals, assemble, sessions
     from rasa_hybrid.components.loading import served_runtime
     from rasa_hybrid.feedback.store import EpisodeStore, Outcome
     from tests.components import projects
@@ -229,10 +229,9 @@ def _train_and_talk(folder: Path) -> None:
         for text in ("hello", "two tickets for friday", "yes please"):
             user.say(text)
         events = list(user.tracker.events)
-        [id] = assemble(
-            store, sender, events, runtime.reader, agent.domain, Signals(), time.time() + 1
-        )
+        id = store.begin(sender, sessions(sender, events)[0].begun)
         store.give(sender, Outcome(success=i % 2 == 0), episode=id)
+        assert assemble(store, sender, events, runtime.reader, agent.domain, Signals()) == [id]
     activity.explore(None)
     for event in events:
         broker.publish({"sender_id": "emil", **json.loads(json.dumps(event.as_dict()))})

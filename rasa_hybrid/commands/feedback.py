@@ -160,6 +160,12 @@ def collect(
 @click.option("--least", default=25, type=COUNT, help="Episodes that are waited for.")
 @click.option("--most", default=500, type=COUNT, help="Episodes of one candidate.")
 @click.option(
+    "--share-of-sender",
+    default=0.2,
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Share of a candidate's episodes that may come from one sender, against poisoning; one episode always may.",
+)
+@click.option(
     "--learning-rate",
     default=0.0003,
     type=click.FloatRange(0, 1, min_open=True),
@@ -187,6 +193,7 @@ def learn(
     no_gate: bool,
     least: int,
     most: int,
+    share_of_sender: float,
     learning_rate: float,
     released: List[str],
     interval: float,
@@ -219,11 +226,16 @@ def learn(
             if no_gate
             else lambda facts: Gate(corpora, facts, project, dialogues, margin=margin),
             mixed,
-            LearnerSettings(most_episodes=most, least_episodes=least, learning_rate=learning_rate),
+            LearnerSettings(
+                most_episodes=most,
+                least_episodes=least,
+                share_of_sender=share_of_sender,
+                learning_rate=learning_rate,
+            ),
         )
         with closing(learner), suppress(KeyboardInterrupt):
             if released:
-                count = learner.ledger.release(*released)
+                count = learner.release(*released)
                 click.echo(f"{count} episodes are new again.", err=True)
             while True:
                 decided = learner.step()

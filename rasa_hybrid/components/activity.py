@@ -6,6 +6,7 @@ exploration on and off without a new training.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -47,10 +48,10 @@ def note(sender: str, begun: float) -> None:
             _begun.popitem(last=False)
 
 
-def begun(sender: str, since: float) -> Optional[float]:
-    """When the session of a conversation began, if that was noted after a time of the monotonic clock."""
+def begun(sender: str, since: float = -math.inf) -> Optional[float]:
+    """When the session of a conversation began, if that was noted, and after a time of the monotonic clock."""
     with _lock:
-        noted, at = _begun.get(sender, (0.0, 0.0))
+        noted, at = _begun.get(sender, (-math.inf, None))
         return at if noted >= since else None
 
 

@@ -97,7 +97,9 @@ class FeedbackChannel(InputChannel):
         self._learner = EmbeddedLearner(configuration.store, learning) if learning else None
         self._store = StoreThreads(configuration.store)
         self._upkeep = Upkeep(configuration, self._store)
-        self._limit = RateLimit(configuration.requests_per_minute)
+        # Counted apart, as anybody may chat as a sender, but only the sender may rate.
+        self._chats = RateLimit(configuration.requests_per_minute)
+        self._ratings = RateLimit(configuration.requests_per_minute)
         self._metrics = Metrics()
         self._tasks: List[asyncio.Task] = []
         #: Episodes that the store knows.
@@ -154,7 +156,7 @@ class FeedbackChannel(InputChannel):
         if metadata is not None and not isinstance(metadata, dict):
             raise RefusedError(400, "malformed", "metadata has to be an object.")
         check_identity(client, sender)
-        self._limit.check(sender)
+        self._chats.check(sender)
         is_party = await self._may_have_token(request, body, client, sender)
         output = _Replies()
         message = UserMessage(
@@ -211,6 +213,10 @@ class FeedbackChannel(InputChannel):
             begun = activity.session_begun(tracker.events) if tracker is not None else None
         if begun is None:
             return None
+        return await self._begin(sender, begun)
+
+    async def _begin(self, sender: str, begun: float) -> str:
+        """The id of a session, made known to the store."""
         id = episode_id(sender, begun)
         if id not in self._known:
             await self._store.write(EpisodeStore.begin, sender, begun)
@@ -227,8 +233,12 @@ class FeedbackChannel(InputChannel):
         check_feedback_keys(body)
         sender = text_of(body, "sender", 255)
         self._check_party(request, body, client, sender)
-        self._limit.check(sender)
+        self._ratings.check(sender)
         given = feedback_of(body, sender, self.configuration)
+        begun = activity.begun(sender) if given.episode is None else None
+        if begun is not None:
+            # The conversation may have begun anew, on another channel, of which the store does not know yet.
+            await self._begin(sender, begun)
         try:
             receipt = await self._store.commit(given)
         except UnknownConversationError:
@@ -245,15 +255,15 @@ class FeedbackChannel(InputChannel):
     async def _receipt(self, request: Request, id: str) -> HTTPResponse:
         client = await client_of(request, self.configuration)
         receipt = await self._store.read(EpisodeStore.receipt, id)
-        self._check_party(request, {}, client, receipt.sender)
-        self._limit.check(receipt.sender)
+        self._check_giver(request, client, receipt)
+        self._ratings.check(receipt.sender)
         return response.json(_receipt(receipt))
 
     async def _withdraw(self, request: Request, id: str) -> HTTPResponse:
         client = await client_of(request, self.configuration)
         receipt = await self._store.read(EpisodeStore.receipt, id)
-        self._check_party(request, {}, client, receipt.sender)
-        self._limit.check(receipt.sender)
+        self._check_giver(request, client, receipt)
+        self._ratings.check(receipt.sender)
         return response.json(_receipt(await self._store.write(EpisodeStore.withdraw, id)))
 
     async def _forget(self, request: Request, sender: str) -> HTTPResponse:
@@ -270,13 +280,17 @@ class FeedbackChannel(InputChannel):
         check_identity(client, sender)
         if client.trusted or client.sender is not None:
             return
-        given = given_token(request, body)
-        if given is None:
-            raise RefusedError(
-                401, "no_token", f"Send the conversation's token, as `token` or {TOKEN_HEADER}."
-            )
-        if not is_same(given, self._store.episodes.token(sender)):
-            raise RefusedError(403, "foreign_token", "The token is not this conversation's.")
+        if not is_same(_needed_token(request, body), self._store.episodes.token(sender)):
+            raise _foreign_token()
+
+    def _check_giver(self, request: Request, client: Client, receipt: Receipt) -> None:
+        """Whether the client is a party of the conversation that feedback is about; its sender may be hashed by now."""
+        store = self._store.episodes
+        if client.sender is not None and store.gave(receipt, client.sender):
+            return
+        check_identity(client, receipt.sender)
+        if not client.trusted and not store.owns(receipt, _needed_token(request, {})):
+            raise _foreign_token()
 
     # --- health, metrics ----------------------------------------------------------------------------
 
@@ -359,6 +373,19 @@ class _Replies(CollectingOutputChannel):
     async def _persist_message(self, message: Dict[str, Any]) -> None:
         await super()._persist_message(message)
         await asyncio.sleep(_YIELD)
+
+
+def _needed_token(request: Request, body: Mapping[str, Any]) -> str:
+    given = given_token(request, body)
+    if given is None:
+        raise RefusedError(
+            401, "no_token", f"Send the conversation's token, as `token` or {TOKEN_HEADER}."
+        )
+    return given
+
+
+def _foreign_token() -> RefusedError:
+    return RefusedError(403, "foreign_token", "The token is not this conversation's.")
 
 
 def _refusal(status: int, reason: str, message: str) -> HTTPResponse:

@@ -18,7 +18,7 @@ DEFAULTS: Dict[str, Any] = {
     "token": None,
     # Only who has a conversation's token may rate it; False: whoever has the bearer token may rate all.
     "require_conversation_token": True,
-    # Least and most reward points that users may give.
+    # Least and most reward points that users may give, on any channel.
     "reward_range": [-20, 20],
     # Bytes of a request, characters of a message and of a comment.
     "max_body": 20_000,
@@ -53,6 +53,7 @@ DEFAULTS: Dict[str, Any] = {
         "gate": True,
         "least": 25,
         "most": 500,
+        "share_of_sender": 0.2,
         "learning_rate": 0.0003,
         "interval": 10,
     },
@@ -133,6 +134,8 @@ def check_channel(credentials: Mapping[str, Any]) -> ChannelConfiguration:
     default = given["default_reward"]
     if default is not None and not _is_number(default):
         _refuse("default_reward", default, "a number of reward points, or null")
+    if default is not None and not bounds[0] <= default <= bounds[1]:
+        _refuse("default_reward", default, f"within reward_range, {bounds[0]:g} to {bounds[1]:g}")
     retention = given["retention"]
     if retention["text"] not in ("keep", "drop", "hash"):
         _refuse("retention: text", retention["text"], "keep, drop or hash")
@@ -200,8 +203,9 @@ def _learning(learner: Any, given: Mapping[str, Any]) -> Optional[Mapping[str, A
             _refuse(f"learning: {key}", given[key], f"a whole number of at least {low}")
     if not _is_number(given["margin"]) or not 0 <= given["margin"] <= 1:
         _refuse("learning: margin", given["margin"], "a number from 0 to 1")
-    if not _is_number(given["learning_rate"]) or not 0 < given["learning_rate"] <= 1:
-        _refuse("learning: learning_rate", given["learning_rate"], "a number above 0, at most 1")
+    for key in ("share_of_sender", "learning_rate"):
+        if not _is_number(given[key]) or not 0 < given[key] <= 1:
+            _refuse(f"learning: {key}", given[key], "a number above 0, at most 1")
     if not _is_number(given["interval"]) or given["interval"] < 0.1:
         _refuse("learning: interval", given["interval"], "a number of seconds of at least 0.1")
     if learner is None:
@@ -214,7 +218,7 @@ def _learning(learner: Any, given: Mapping[str, Any]) -> Optional[Mapping[str, A
 
 
 def signals_of(given: Mapping[str, Any]) -> Signals:
-    """What tells the outcome within a conversation, of the keys `intents`, `slots` and `success_actions`."""
+    """What tells the outcome within a conversation: `intents`, `slots`, `success_actions`, and its `reward_range`."""
     for key in ("intents", "slots"):
         if not isinstance(given[key], Mapping):
             _refuse(key, given[key], "a mapping")
@@ -222,7 +226,8 @@ def signals_of(given: Mapping[str, Any]) -> Signals:
     if not isinstance(actions, (list, tuple)) or not all(isinstance(a, str) for a in actions):
         _refuse("success_actions", actions, "a list of actions")
     try:
-        return Signals(given["intents"], given["slots"], tuple(actions))
+        bounds = (float(given["reward_range"][0]), float(given["reward_range"][1]))
+        return Signals(given["intents"], given["slots"], tuple(actions), bounds)
     except ValueError as error:
         raise InvalidConfigException(f"FeedbackChannel: {error}") from error
 

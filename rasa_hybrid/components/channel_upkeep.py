@@ -8,22 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
-from typing import Any, Sequence
-
-from rasa.shared.core.events import Event
+from typing import Any, Dict
 
 from rasa_hybrid.components import activity
 from rasa_hybrid.components.channel_configuration import ChannelConfiguration
+from rasa_hybrid.components.channel_requests import RefusedError
 from rasa_hybrid.components.channel_store import StoreThreads
 from rasa_hybrid.components.conversion import TrackerReader, domain_facts
-from rasa_hybrid.components.episodes import assemble
+from rasa_hybrid.components.episodes import STORE_ERRORS, TRIED_AGAIN, SetAside, assemble
 from rasa_hybrid.feedback import privacy
 from rasa_hybrid.feedback.store import EpisodeStore
 
 logger = logging.getLogger(__name__)
 
-#: Episodes that are looked at in one sweep because they wait, and conversations that are known not to be there.
+#: Episodes that are looked at in one sweep because they wait.
 _MOST = 10_000
 #: Seconds between two conversations that are read, and until one that was not there is looked for again.
 _PACE, _ABSENCE = 0.02, 60.0
@@ -42,8 +40,10 @@ class Upkeep:
     def __init__(self, configuration: ChannelConfiguration, store: StoreThreads) -> None:
         self.configuration = configuration
         self._store = store
-        #: Conversations that the tracker store does not have, and until when they are not looked for.
-        self._absent: OrderedDict[str, float] = OrderedDict()
+        #: Conversations that are to be looked at, also if the store does not answer for a while.
+        self._due: Dict[str, None] = {}
+        #: Those that the tracker store does not have, and those that could not be read or stored.
+        self._absent, self._failed = SetAside(), SetAside()
 
     async def look_after(self, app: Any) -> None:
         """Assembles episodes, settles silent ones, and keeps personal text no longer than allowed, until it is cancelled.
@@ -76,41 +76,32 @@ class Upkeep:
         """
         now = time.time()
         quiet_before = now - self.configuration.reward_wait_time
-        senders = dict.fromkeys(activity.drain())
+        self._due.update(dict.fromkeys([*activity.drain(), *self._failed.over()]))
         if everything:
-            senders.update(dict.fromkeys(await agent.tracker_store.keys()))
+            self._due.update(dict.fromkeys(await agent.tracker_store.keys()))
         waiting = await self._store.read(EpisodeStore.waiting, quiet_before, _MOST)
-        senders.update(dict.fromkeys(sender for _, sender in waiting))
+        self._due.update(dict.fromkeys(sender for _, sender in waiting))
         reader = _reader(agent)
         stored = 0
-        for sender in senders:
-            if self._absent.get(sender, 0.0) > time.monotonic():
-                continue
-            # Tracker stores of Rasa block the event loop: requests get their turn in between.
-            await asyncio.sleep(_PACE)
-            tracker = await agent.tracker_store.retrieve_full_tracker(sender)
-            if tracker is None or not tracker.events:
-                self._absent[sender] = time.monotonic() + _ABSENCE
-                self._absent.move_to_end(sender)
-                while len(self._absent) > _MOST:
-                    self._absent.popitem(last=False)
-                continue
-            events: Sequence[Event] = list(tracker.events)
-            stored += len(
-                await self._store.write(
-                    assemble,
-                    sender,
-                    events,
-                    reader,
-                    agent.domain,
-                    self.configuration.signals,
-                    quiet_before,
-                )
-            )
+        for sender in list(self._due):
+            if not (self._absent.holds(sender) or self._failed.holds(sender)):
+                # Tracker stores of Rasa block the event loop: requests get their turn in between.
+                await asyncio.sleep(_PACE)
+                try:
+                    stored += await self._assemble(agent, sender, reader, quiet_before)
+                except (RefusedError, *STORE_ERRORS):
+                    raise
+                except Exception:
+                    # Whatever one user has sent must not keep the others from being heard.
+                    logger.exception(
+                        f"The conversation {sender!r} could not be stored; it is tried again in an hour."
+                    )
+                    self._failed.put(sender, TRIED_AGAIN)
+            del self._due[sender]
         await self._store.write(
             EpisodeStore.settle_silent, quiet_before, self.configuration.default_reward, now
         )
-        lost = await self._store.write(EpisodeStore.lose, now - _GIVE_UP)
+        lost = await self._store.write(EpisodeStore.lose, now - _GIVE_UP, list(self._failed))
         if lost:
             logger.warning(
                 f"{lost} conversations with feedback are not in the tracker store any more: nothing can be learnt "
@@ -120,6 +111,25 @@ class Upkeep:
             before = now - self.configuration.retention_days * 86_400.0
             await self._store.write(privacy.redact, self.configuration.retention_text, before)
         return stored
+
+    async def _assemble(
+        self, agent: Any, sender: str, reader: TrackerReader, quiet_before: float
+    ) -> int:
+        """Stores what is due of one conversation; how many episodes."""
+        tracker = await agent.tracker_store.retrieve_full_tracker(sender)
+        if tracker is None or not tracker.events:
+            self._absent.put(sender, _ABSENCE)
+            return 0
+        stored = await self._store.write(
+            assemble,
+            sender,
+            list(tracker.events),
+            reader,
+            agent.domain,
+            self.configuration.signals,
+            quiet_before,
+        )
+        return len(stored)
 
 
 def _reader(agent: Any) -> TrackerReader:

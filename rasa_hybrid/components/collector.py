@@ -27,10 +27,11 @@ from rasa_hybrid.components.channel_configuration import (
     check_channel,
 )
 from rasa_hybrid.components.conversion import TrackerReader
-from rasa_hybrid.components.episodes import assemble
+from rasa_hybrid.components.episodes import STORE_ERRORS, assemble
 from rasa_hybrid.dialogue import DomainFacts
 from rasa_hybrid.feedback import privacy
 from rasa_hybrid.feedback.collected import CollectedEvents
+from rasa_hybrid.feedback.records import can_name_sender
 from rasa_hybrid.feedback.store import EpisodeStore
 from rasa_hybrid.model.checkpoint import load_archive
 
@@ -40,8 +41,6 @@ logger = logging.getLogger(__name__)
 _Received = Tuple[int, Optional[Dict[str, Any]]]
 
 _AT_ONCE = 1000
-#: Characters of a sender that the store takes.
-_MAX_SENDER = 255
 #: Seconds for which events are kept when Rasa's session is over: they may be read late.
 _MARGIN = 600.0
 #: Seconds after which a session is taken for over if Rasa lets it go on for ever.
@@ -127,8 +126,8 @@ class Collector:
                     quiet_before,
                 )
             )
-        except (sa.exc.OperationalError, sa.exc.TimeoutError):
-            raise  # the store does not answer, whatever the conversation
+        except STORE_ERRORS:
+            raise
         except Exception:
             logger.exception(f"The conversation {sender!r} can't be read: it is left out.")
             self._left_out[sender] = len(kept)
@@ -137,7 +136,7 @@ class Collector:
     def _look_after(self, quiet_before: float, over_before: float, now: float) -> None:
         """Settles silent episodes, gives lost ones up, and keeps personal text no longer than allowed."""
         self.store.settle_silent(quiet_before, self.configuration.default_reward, now)
-        lost = self.store.lose(now - _GIVE_UP)
+        lost = self.store.lose(now - _GIVE_UP, list(self._left_out))
         if lost:
             logger.warning(
                 f"The event broker did not have {lost} conversations with feedback: nothing can be learnt from them."
@@ -232,11 +231,8 @@ def _check(event: Dict[str, Any]) -> None:
         Exception: of any kind, if not.
     """
     sender = str(event["sender_id"] or "")
-    sender.encode()  # half of a pair of \u escapes is refused
-    if not 0 < len(sender) <= _MAX_SENDER or "\x00" in sender:
-        raise ValueError(
-            f"the sender has to have 1 to {_MAX_SENDER} characters, no null among them"
-        )
+    if not sender or not can_name_sender(sender):
+        raise ValueError("the sender has to be Unicode of 1 to 255 characters, none of them null")
     timestamp = event.setdefault("timestamp", 0.0)
     if not isinstance(timestamp, (int, float)) or not math.isfinite(timestamp):
         raise ValueError("the timestamp has to be a number")

@@ -140,8 +140,9 @@ class EmbeddedLearner:
                 options += [f"--{name}", path]
         if learning["project"] is not None:
             options += ["--project", learning["project"]]
-        for name in ("out", "dialogues", "margin", "least", "most", "learning_rate", "interval"):
-            options += [f"--{name.replace('_', '-')}", str(learning[name])]
+        for name, value in learning.items():
+            if name not in ("corpus", "regression", "project", "gate"):
+                options += [f"--{name.replace('_', '-')}", str(value)]
         return options
 
     def _end(self) -> None:

@@ -7,10 +7,15 @@ an intent or a button's payload, a slot, an action that marks success.
 
 from __future__ import annotations
 
+import logging
 import math
+import time
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from functools import lru_cache
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+import sqlalchemy as sa
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import (
     ActionExecuted,
@@ -27,6 +32,13 @@ from rasa_hybrid.dialogue import LISTEN, Decision
 from rasa_hybrid.feedback.records import Outcome, Recorded, Step, episode_id
 from rasa_hybrid.feedback.store import EpisodeStore
 
+logger = logging.getLogger(__name__)
+
+#: The store does not answer, which no conversation is to blame for.
+STORE_ERRORS = (sa.exc.OperationalError, sa.exc.TimeoutError)
+#: Seconds after which a conversation that could not be stored is tried again.
+TRIED_AGAIN = 3600.0
+
 _OUTCOMES = ("success", "reward", "rating")
 
 
@@ -39,11 +51,13 @@ class Signals:
             entity that holds the value.
         slots: name to what its value means: success, reward or rating.
         success_actions: actions that mark success when they have run.
+        reward_range: least and most reward points; others are no outcome.
     """
 
     intents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     slots: Mapping[str, str] = field(default_factory=dict)
     success_actions: Tuple[str, ...] = ()
+    reward_range: Tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
         for name, means in self.intents.items():
@@ -75,6 +89,39 @@ class Session(NamedTuple):
     closed: bool
 
 
+class SetAside:
+    """Conversations that are not tried for a while, as they can't be read or stored now.
+
+    Args:
+        most: how many are remembered.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    def put(self, sender: str, seconds: float) -> None:
+        """Sets a conversation aside."""
+        self._until[sender] = time.monotonic() + seconds
+        self._until.move_to_end(sender)
+        while len(self._until) > self._most:
+            self._until.popitem(last=False)
+
+    def holds(self, sender: str) -> bool:
+        """Whether a conversation is set aside still."""
+        return self._until.get(sender, 0.0) > time.monotonic()
+
+    def over(self) -> List[str]:
+        """Takes out those that were aside long enough."""
+        senders = [sender for sender in self._until if not self.holds(sender)]
+        for sender in senders:
+            del self._until[sender]
+        return senders
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._until))
+
+
 def sessions(sender: str, events: Sequence[Event]) -> List[Session]:
     """The sessions of a conversation in order; a restart begins a new one too.
 
@@ -104,11 +151,12 @@ def told(events: Sequence[Event], signals: Signals) -> Optional[Told]:
     found: Optional[Told] = None
     for i, event in enumerate(events):
         if isinstance(event, UserUttered) and event.intent_name in signals.intents:
-            outcome = _of_intent(event, signals.intents[event.intent_name])
+            means = signals.intents[event.intent_name]
+            outcome = _of_intent(event, means, signals.reward_range)
             if outcome is not None:
                 found = Told(outcome, event.timestamp, i)
         elif isinstance(event, SlotSet) and event.key in signals.slots:
-            outcome = _of_value(signals.slots[event.key], event.value)
+            outcome = _of_value(signals.slots[event.key], event.value, signals.reward_range)
             if outcome is not None:
                 found = Told(outcome, event.timestamp, i + 1)
         elif (
@@ -231,7 +279,9 @@ def _step(event: ActionExecuted) -> Step:
     return Step(decision, "hybrid", hybrid.get("greedy", name), belief)
 
 
-def _of_intent(event: UserUttered, means: Mapping[str, Any]) -> Optional[Outcome]:
+def _of_intent(
+    event: UserUttered, means: Mapping[str, Any], reward_range: Tuple[float, float]
+) -> Optional[Outcome]:
     values: Dict[str, Any] = {}
     for kind, value in means.items():
         if isinstance(value, str):
@@ -240,14 +290,14 @@ def _of_intent(event: UserUttered, means: Mapping[str, Any]) -> Optional[Outcome
             )
         if value is not None:
             values[kind] = value
-    outcomes = [_of_value(kind, value) for kind, value in values.items()]
+    outcomes = [_of_value(kind, value, reward_range) for kind, value in values.items()]
     known: Dict[str, Any] = {}
     for outcome in outcomes:
         known.update(outcome.to_dict() if outcome is not None else {})
     return Outcome(**known) if known else None
 
 
-def _of_value(kind: str, value: Any) -> Optional[Outcome]:
+def _of_value(kind: str, value: Any, reward_range: Tuple[float, float]) -> Optional[Outcome]:
     """The outcome that a value stands for; None if it stands for none."""
     if value is None:
         return None
@@ -259,8 +309,18 @@ def _of_value(kind: str, value: Any) -> Optional[Outcome]:
         return Outcome(success=bool(value))
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    if not math.isfinite(number) or (kind == "rating" and not 1 <= number <= 5):
+    least, most = (1.0, 5.0) if kind == "rating" else reward_range
+    if not math.isfinite(number) or not least <= number <= most:
+        _told_once(kind, least, most)
         return None
     return Outcome(rating=number) if kind == "rating" else Outcome(reward=number)
+
+
+@lru_cache(maxsize=None)
+def _told_once(kind: str, least: float, most: float) -> None:
+    """Logs that values are out of range; they come back with every look at their conversation."""
+    logger.warning(
+        f"A {kind} that a conversation told is not from {least:g} to {most:g}; such ones are no outcome."
+    )

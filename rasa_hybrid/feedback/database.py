@@ -55,7 +55,10 @@ class Database:
 
     def signature(self, text: str) -> str:
         """HMAC of a text under the store's secret (64 hexadecimal digits), the same in every process."""
-        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
+        # Users may have sent half of a surrogate pair.
+        return hmac.new(
+            self._secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256
+        ).hexdigest()
 
     @contextmanager
     def writing(self) -> Iterator[sa.engine.Connection]:

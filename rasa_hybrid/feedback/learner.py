@@ -37,7 +37,7 @@ class LearnerSettings:
     #: Episodes of a batch, and the fewest that it waits for.
     most_episodes: int = 500
     least_episodes: int = 25
-    #: Share of a batch that one sender may fill, against poisoning.
+    #: Share of a batch that one sender may fill, against poisoning; one episode always may be there.
     share_of_sender: float = 0.2
     #: Episodes of one update of REINFORCE.
     mini_batch: int = 25
@@ -96,6 +96,7 @@ class Learner:
     ) -> None:
         self.folder = ModelFolder(out)
         self.settings = settings or LearnerSettings()
+        self._told = False
         self.folder.lock()
         self.ledger = Ledger(database, self.folder.learner())
         self._corpus = corpus
@@ -123,16 +124,28 @@ class Learner:
         """Lets another learner work on the folder."""
         self.folder.unlock()
 
+    def release(self, *states: str) -> int:
+        """Makes decided episodes new again, but those that the head has learnt already; says how many.
+
+        Args:
+            states: as of `Ledger.release`.
+        """
+        head = self.ledger.head()
+        assert head is not None
+        learnt = archive.read_manifest(self.folder.archive(head.id)).learnt
+        return self.ledger.release(*states, spared=learnt)
+
     def step(self) -> Optional[Decided]:
         """Learns from one batch; None if there are too few new episodes."""
         self.ledger.recover()
         settings = self.settings
-        per_sender = max(1, int(settings.share_of_sender * settings.most_episodes))
         candidate, claimed = self.ledger.claim(
-            settings.most_episodes, settings.least_episodes, per_sender
+            settings.most_episodes, settings.least_episodes, settings.share_of_sender
         )
         if candidate is None:
+            self._tell_what_is_missing()
             return None
+        self._told = False
         try:
             return self._learn(candidate, claimed)
         except LostClaimError as error:
@@ -145,17 +158,32 @@ class Learner:
             self.ledger.abandon(candidate.id)
             raise
 
+    def _tell_what_is_missing(self) -> None:
+        """Says it, once, if enough episodes wait, but too many of them are of the same senders."""
+        waiting = self.ledger.waiting()
+        if waiting < self.settings.least_episodes or self._told:
+            return
+        self._told = True
+        logger.warning(
+            f"{waiting} episodes wait, but they are of too few senders: at most {self.settings.share_of_sender:.0%} of a "
+            f"batch of {self.settings.least_episodes} or more may be of one. A larger --share-of-sender allows more."
+        )
+
     def _learn(self, candidate: Model, claimed: Sequence[StoredEpisode]) -> Decided:
         assert candidate.parent is not None
         parent_path = self.folder.archive(candidate.parent)
         encoder, weights, extra = load_archive(parent_path)
         facts = DomainFacts.from_dict(extra["facts"])
         current = ActingModel(encoder, weights)
-        claimed = [stored for stored in claimed if _can_be_read(encoder, stored)]
-        episodes = [to_episode(stored, self.settings.rewards) for stored in claimed]
+        rewards = self.settings.rewards
+        claimed = [stored for stored in claimed if _can_be_read(encoder, stored, rewards)]
+        episodes = [to_episode(stored, rewards) for stored in claimed]
         learnt, figures, state = self._update(
             encoder, weights, claimed, episodes, facts, candidate.parent
         )
+        is_finite = all(np.isfinite(array).all() for array in learnt.values())
+        if not is_finite:
+            learnt = weights  # whoever finds the archive finds one that works
         self.ledger.renew(candidate.id)
         ids = tuple(stored.id for stored in claimed)
         before = archive.read_manifest(parent_path)
@@ -167,7 +195,10 @@ class Learner:
         model = ActingModel(encoder, learnt)
         figures["off_policy"] = _off_policy(model, episodes)
         verdict = Verdict(True, (), {})
-        if not figures["changed"]:
+        if not is_finite:
+            reason = "The learnt weights are not finite: a reward or a weight is far too large."
+            verdict = Verdict(False, (reason,), {})
+        elif not figures["changed"]:
             verdict = Verdict(False, ("Nothing was learnt from these episodes.",), {})
         elif self.gate is not None:
             verdict = self.gate.compare(
@@ -176,7 +207,7 @@ class Learner:
         figures["regression"] = dict(verdict.figures)
         figures["reasons"] = list(verdict.reasons)
         self.ledger.renew(candidate.id)
-        status = self.ledger.decide(candidate.id, verdict.passed, figures)
+        status = self.ledger.decide(candidate.id, verdict.passed, figures, ids)
         if status == PROMOTED:
             self.folder.publish(candidate.id)
         self.folder.tidy(self.ledger, self.settings.keep)
@@ -327,12 +358,16 @@ def roll_back(database: Database, out: str) -> Tuple[Model, Model]:
     return given_up, now
 
 
-def _can_be_read(encoder: Encoder, stored: StoredEpisode) -> bool:
-    """Whether the model can read a dialogue; one that it can't must not stop the others."""
+def _can_be_read(encoder: Encoder, stored: StoredEpisode, rewards: Rewards) -> bool:
+    """Whether the model can read an episode; one that it can't must not stop the others."""
     try:
-        assert stored.recorded is not None
-        return bool(encoder.dialogue(stored.recorded.dialogue))
-    except (KeyError, ValueError, IndexError) as error:
+        episode = to_episode(stored, rewards)
+        turns = encoder.dialogue(episode.dialogue)
+        for turn, decided in zip(turns, episode.decisions):
+            if len(decided) < len(turn.decisions):
+                raise ValueError(f"{len(decided)} decisions where there were {len(turn.decisions)}")
+        return bool(turns)
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         logger.warning(f"The episode {stored.id} is left out, the model can't read it: {error!r}")
         return False
 

@@ -7,7 +7,7 @@ A candidate is a row of `hybrid_models`:
         └────────────┴──────> abandoned   (learner died, or another candidate was promoted meanwhile)
 
 The head is the model that is served. A candidate is only promoted while its parent is still the head, and only finished
-while every episode that it was taught is still its own; so no episode is learnt twice and what one learner taught is not
+or promoted while every episode that it was taught is still its own; so no episode is learnt twice and what one learner taught is not
 overwritten by another. An abandoned candidate gives its episodes back.
 """
 
@@ -142,14 +142,14 @@ class Ledger:
             return found
 
     def claim(
-        self, most: int, least: int = 1, most_per_sender: Optional[int] = None
+        self, most: int, least: int = 1, share_of_sender: float = 1.0
     ) -> Tuple[Optional[Model], List[StoredEpisode]]:
-        """Takes the oldest new episodes for a candidate of its own.
+        """Takes the oldest new episodes for a candidate of its own: as many as can be without one sender's filling the batch.
 
         Args:
             most: episodes of a batch.
             least: without so many nothing is claimed.
-            most_per_sender: episodes of one sender in a batch, against poisoning.
+            share_of_sender: of a batch that may come from one sender, against poisoning; one episode always may.
 
         Returns:
             The candidate and its episodes; None and none if there were too few.
@@ -163,13 +163,13 @@ class Ledger:
                     "The store has no model yet; `rasa-hybrid learn --model` names one."
                 )
             # Whether there is enough is found out without keeping users' feedback waiting.
-            if len(_chosen(connection, most, most_per_sender)) < max(least, 1):
+            if len(_chosen(connection, most, share_of_sender)) < max(least, 1):
                 return None, []
         now = time.time()
         id = uuid.uuid4().hex
         with self.database.writing() as connection:
             head = _head(connection)
-            chosen = _chosen(connection, most, most_per_sender)
+            chosen = _chosen(connection, most, share_of_sender)
             if head is None or len(chosen) < max(least, 1):
                 return None, []
             values = {"id": id, "parent": head.id, "learner": self.learner, "status": BUILDING}
@@ -187,6 +187,12 @@ class Ledger:
             candidate = _model(connection, id)
             rows = connection.execute(mine.order_by(episodes.c.settled, episodes.c.id)).all()
         return candidate, [StoredEpisode.from_row(row) for row in rows]
+
+    def waiting(self) -> int:
+        """Number of new episodes, from whomever they are."""
+        query = sa.select(sa.func.count()).where(episodes.c.status == NEW)
+        with self.database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def renew(self, candidate: str) -> None:
         """Holds on to a claim for another lease.
@@ -242,11 +248,24 @@ class Ledger:
                 .values(status=USED)
             )
 
-    def decide(self, candidate: str, promote: bool, figures: Mapping[str, Any]) -> str:
+    def decide(
+        self,
+        candidate: str,
+        promote: bool,
+        figures: Mapping[str, Any],
+        learnt: Sequence[str] = (),
+    ) -> str:
         """Promotes or rejects a finished candidate, and records why.
 
+        Args:
+            candidate: its id.
+            promote: whether it is to be served.
+            figures: what that rests on.
+            learnt: episodes that it was taught.
+
         Returns:
-            What it is now: promoted, rejected, or abandoned because another one was promoted meanwhile.
+            What it is now: promoted, rejected, or abandoned because another one was promoted meanwhile, or an episode that
+            it was taught was deleted.
         """
         with self.database.writing() as connection:
             row = connection.execute(
@@ -256,6 +275,13 @@ class Ledger:
                 return row.status if row is not None else ABANDONED
             status = PROMOTED if promote else REJECTED
             if promote:
+                mine = sa.select(episodes.c.id).where(
+                    episodes.c.candidate == candidate, episodes.c.status == USED
+                )
+                used = {row.id for row in connection.execute(mine.with_for_update())}
+                if not used.issuperset(learnt):
+                    _abandon(connection, candidate, figures)
+                    return ABANDONED
                 moved = connection.execute(
                     sa.update(heads)
                     .where(heads.c.name == _HEAD, heads.c.model == row.parent)
@@ -331,46 +357,57 @@ class Ledger:
             )
         return head, parent
 
-    def release(self, *states: str) -> int:
+    def release(self, *states: str, spared: Iterable[str] = ()) -> int:
         """Makes decided episodes new again, to be learnt by the head; says how many.
 
         Args:
             states: promoted (after a full training), rejected or rolled_back.
+            spared: episodes that the head has learnt already.
         """
         allowed = {PROMOTED, REJECTED, ROLLED_BACK}
         if not states or set(states) - allowed:
             raise ValueError(f"{states!r}: only {', '.join(sorted(allowed))} can be released.")
+        query = sa.select(episodes.c.id).where(
+            episodes.c.status.in_(states),
+            episodes.c.redacted.is_(False),
+            episodes.c.settled.isnot(None),
+        )
+        known = set(spared)
         with self.database.writing() as connection:
-            return connection.execute(
-                sa.update(episodes)
-                .where(
-                    episodes.c.status.in_(states),
-                    episodes.c.redacted.is_(False),
-                    episodes.c.settled.isnot(None),
+            rows = connection.execute(query.with_for_update()).all()
+            ids = [row.id for row in rows if row.id not in known]
+            for start in range(0, len(ids), 500):
+                connection.execute(
+                    sa.update(episodes)
+                    .where(episodes.c.id.in_(ids[start : start + 500]))
+                    .values(status=NEW, candidate=None)
                 )
-                .values(status=NEW, candidate=None)
-            ).rowcount
+        return len(ids)
 
 
-def _chosen(
-    connection: sa.engine.Connection, most: int, most_per_sender: Optional[int]
-) -> List[str]:
-    """Ids of the oldest new episodes, which are locked; not their dialogues, which are long."""
+def _chosen(connection: sa.engine.Connection, most: int, share_of_sender: float) -> List[str]:
+    """Ids of the oldest new episodes, which are locked; not their dialogues, which are long.
+
+    They are the largest batch of which no sender has more than its share.
+    """
     query = (
         sa.select(episodes.c.id, episodes.c.sender)
         .where(episodes.c.status == NEW)
         .order_by(episodes.c.settled, episodes.c.id)
-        .limit(most if most_per_sender is None else 20 * most)
+        .limit(most if share_of_sender >= 1 else 20 * most)
         .with_for_update(skip_locked=True)
     )
-    chosen: List[str] = []
-    per_sender: Dict[str, int] = {}
-    for row in connection.execute(query):
-        taken = per_sender.get(row.sender, 0)
-        if len(chosen) < most and (most_per_sender is None or taken < most_per_sender):
-            chosen.append(row.id)
-            per_sender[row.sender] = taken + 1
-    return chosen
+    of_sender: Dict[str, List[int]] = {}
+    rows = connection.execute(query).all()
+    for i, row in enumerate(rows):
+        of_sender.setdefault(row.sender, []).append(i)
+    for size in range(min(most, len(rows)), 0, -1):
+        # A little more, as 0.29 * 100 is less than 29.
+        share = max(1, int(share_of_sender * size + 1e-9))
+        allowed = [i for places in of_sender.values() for i in places[:share]]
+        if len(allowed) >= size:
+            return [rows[i].id for i in sorted(allowed)[:size]]
+    return []
 
 
 def _abandon(connection: sa.engine.Connection, candidate: str, figures: Mapping[str, Any]) -> None:

@@ -14,6 +14,18 @@ from rasa_hybrid.feedback.records import LOST, PROMOTED, REJECTED, ROLLED_BACK, 
 from rasa_hybrid.feedback.schema import episodes, events, feedback, forgotten, judgements
 
 
+def hashed_sender(database: Database, sender: str) -> str:
+    """What a sender's name becomes when their personal data are redacted or deleted (64 hexadecimal digits)."""
+    return database.signature(f"forget\n{sender}")
+
+
+def lock_sender(connection: sa.engine.Connection, hashed: str) -> None:
+    """Lets others who begin, store or delete conversations of a sender wait until this transaction is over."""
+    if connection.dialect.name == "postgresql":  # with SQLite there is one writer at a time anyway
+        number = int.from_bytes(bytes.fromhex(hashed[:16]), "big", signed=True)
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+
 def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict[str, int]:
     """Deletes everything of a sender, and keeps it from coming back from trackers and brokers.
 
@@ -25,7 +37,8 @@ def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict
     now = time.time() if now is None else now
     with database.writing() as connection:
         deleted = {}
-        hashed = _hashed(database, sender)
+        hashed = hashed_sender(database, sender)
+        lock_sender(connection, hashed)
         names = (sender, hashed)  # what was redacted stands under the hash
         theirs = sa.select(episodes.c.id).where(episodes.c.sender.in_(names))
         done = connection.execute(sa.delete(judgements).where(judgements.c.dialogue.in_(theirs)))
@@ -39,8 +52,12 @@ def forget(database: Database, sender: str, now: Optional[float] = None) -> Dict
 
 
 def forgotten_until(database: Database, connection: sa.engine.Connection, sender: str) -> float:
-    """Unix time up to which nothing of a sender is to be stored again, minus infinity if they never asked for that."""
-    hashed = _hashed(database, sender)
+    """Unix time up to which nothing of a sender is to be stored again, minus infinity if they never asked for that.
+
+    Nobody can be forgotten between this and the end of the transaction, which has to be one that writes.
+    """
+    hashed = hashed_sender(database, sender)
+    lock_sender(connection, hashed)
     query = sa.select(forgotten.c.until).where(forgotten.c.sender_hash == hashed)
     until = connection.execute(query).scalar()
     return float("-inf") if until is None else float(until)
@@ -62,7 +79,7 @@ def redact(database: Database, how: str, before: float) -> int:
     """
     if how not in ("drop", "hash"):
         raise ValueError(f"retention: {how!r} is not allowed; it has to be drop or hash.")
-    hashed = partial(_hashed, database)
+    hashed = partial(hashed_sender, database)
 
     def hidden(text: Any) -> str:
         return "" if how == "drop" else hashed(str(text))[:12]
@@ -123,7 +140,3 @@ def _redacted(content: Any, hidden: Callable[[Any], str], hashed: Callable[[str]
         else:
             result[key] = _redacted(value, hidden, hashed)
     return result
-
-
-def _hashed(database: Database, text: str) -> str:
-    return database.signature(f"forget\n{text}")

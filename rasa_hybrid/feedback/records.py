@@ -159,8 +159,9 @@ class Recorded:
             "model": self.model,
             "turns": len(self.dialogue.turns),
             "sampled": any(step.decision.sampled for steps in self.steps for step in steps),
-            "dialogue": json.dumps(dialogue_to_json(self.dialogue), ensure_ascii=False),
-            "decisions": json.dumps(decisions, ensure_ascii=False),
+            # ASCII, as half of a surrogate pair, which users may send, is no text for a database.
+            "dialogue": json.dumps(dialogue_to_json(self.dialogue)),
+            "decisions": json.dumps(decisions),
         }
 
     @classmethod
@@ -214,4 +215,13 @@ def episode_id(sender: str, begun: float) -> str:
         sender: of the conversation.
         begun: timestamp of the session's first event.
     """
-    return hashlib.sha256(f"{sender}\n{begun!r}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{sender}\n{begun!r}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def can_name_sender(name: str) -> bool:
+    """Whether every database can keep a text as a sender: Unicode of at most 255 characters, none of them null."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return len(name) <= 255 and "\x00" not in name

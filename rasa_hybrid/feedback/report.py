@@ -34,7 +34,9 @@ def report(
         rewards: reward points.
     """
     rewards = rewards or Rewards()
-    rated = [e for e in store.episodes() if e.outcome is not None and e.recorded is not None]
+    # Without an end an episode is to be assembled again.
+    whole = (e for e in store.episodes() if e.ended is not None)
+    rated = [e for e in whole if e.outcome is not None and e.recorded is not None]
     by_model: Dict[str, List[StoredEpisode]] = defaultdict(list)
     by_day: Dict[str, List[StoredEpisode]] = defaultdict(list)
     for stored in rated:

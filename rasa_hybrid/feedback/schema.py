@@ -21,7 +21,8 @@ episodes = sa.Table(
     metadata,
     sa.Column("id", sa.String(64), primary_key=True),
     sa.Column("sender", sa.String(255), nullable=False, index=True),
-    # Unix seconds: begin of the conversation's session, its last event, when its outcome was known.
+    # Unix seconds: begin of the conversation's session, its last event (empty until it is assembled, and while it has to be
+    # assembled again), when its outcome was known.
     sa.Column("begun", sa.Float(53), nullable=False),
     sa.Column("ended", sa.Float(53)),
     sa.Column("settled", sa.Float(53), index=True),

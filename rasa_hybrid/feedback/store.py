@@ -19,12 +19,12 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import replace
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import sqlalchemy as sa
 
 from rasa_hybrid.feedback.database import Database, insert_missing
-from rasa_hybrid.feedback.privacy import forgotten_until
+from rasa_hybrid.feedback.privacy import forgotten_until, hashed_sender
 from rasa_hybrid.feedback.records import (
     LOST,
     NEW,
@@ -39,7 +39,8 @@ from rasa_hybrid.feedback.records import (
     StoredEpisode,
     episode_id,
 )
-from rasa_hybrid.feedback.schema import episodes, feedback
+from rasa_hybrid.feedback.schema import episodes, feedback, forgotten
+from rasa_hybrid.web.tokens import is_same
 
 _DAY = 86400.0
 
@@ -60,7 +61,7 @@ class TooMuchFeedbackError(ValueError):
 _REFUSALS = (UnknownConversationError, FeedbackConflictError, TooMuchFeedbackError)
 
 # The statements of the path that users wait for, built once.
-_OUTLINE = (episodes.c.id, episodes.c.status, episodes.c.settled, episodes.c.turns)
+_OUTLINE = (episodes.c.id, episodes.c.status, episodes.c.settled)
 _KNOWN = sa.select(feedback).where(feedback.c.id == sa.bindparam("one"))
 _GIVEN_LATELY = sa.select(sa.func.count(feedback.c.id)).where(
     feedback.c.sender == sa.bindparam("who"), feedback.c.received > sa.bindparam("since")
@@ -96,6 +97,7 @@ _SETTLE = (
     .values(
         status=sa.bindparam("new_status"),
         settled=sa.bindparam("at"),
+        ended=None,
         source="feedback",
         success=sa.bindparam("new_success"),
         reward=sa.bindparam("new_reward"),
@@ -111,7 +113,20 @@ class EpisodeStore(Database):
 
     def token(self, sender: str) -> str:
         """The secret that proves that someone is a party of a conversation; the same in every process."""
-        return self.signature(f"token\n{sender}")[:40]
+        # It follows from the hash, as nothing else is left of the sender after redaction.
+        return self._token_of(hashed_sender(self, sender))
+
+    def owns(self, receipt: Receipt, token: str) -> bool:
+        """Whether a token is that of the conversation which feedback is about, also after redaction."""
+        tokens = self.token(receipt.sender), self._token_of(receipt.sender)
+        return any(is_same(token, each) for each in tokens)
+
+    def gave(self, receipt: Receipt, sender: str) -> bool:
+        """Whether feedback is of a sender, also after redaction."""
+        return receipt.sender in (sender, hashed_sender(self, sender))
+
+    def _token_of(self, hashed: str) -> str:
+        return self.signature(f"token\n{hashed}")[:40]
 
     def begin(self, sender: str, begun: float) -> str:
         """Makes an episode known, if it is not yet, and gives its id."""
@@ -124,10 +139,15 @@ class EpisodeStore(Database):
         return episode
 
     def knows(self, sender: str) -> bool:
-        """Whether a sender has any episode."""
-        query = sa.select(episodes.c.id).where(episodes.c.sender == sender).limit(1)
+        """Whether a sender has ever had an episode: also one that was redacted, or deleted at their wish."""
+        hashed = hashed_sender(self, sender)
+        theirs = episodes.c.sender.in_((sender, hashed))
+        queries = (
+            sa.select(episodes.c.id).where(theirs),
+            sa.select(forgotten.c.until).where(forgotten.c.sender_hash == hashed),
+        )
         with self.reading() as connection:
-            return connection.execute(query).first() is not None
+            return any(connection.execute(query.limit(1)).first() for query in queries)
 
     def episode(self, id: str) -> StoredEpisode:
         """An episode by its id.
@@ -212,7 +232,10 @@ class EpisodeStore(Database):
         sender, episode, said = given.sender, given.episode, given.outcome.to_row()
         known = connection.execute(_KNOWN, {"one": id}).first() if given.id else None
         if known is not None:
-            return _again(Receipt.from_row(known), given)
+            receipt = Receipt.from_row(known)
+            if receipt.sender != sender and self.gave(receipt, sender):
+                receipt = replace(receipt, sender=sender, comment=given.comment)  # redacted since
+            return _again(receipt, given)
         if given.most_a_day is not None:
             lately = {"who": sender, "since": now - _DAY}
             count = connection.execute(_GIVEN_LATELY, lately).scalar_one()
@@ -246,8 +269,8 @@ class EpisodeStore(Database):
             return _again(Receipt.from_row(known), given)
         if row.settled is not None:
             connection.execute(_SUPERSEDE, {"about": row.id, "this": id})
-        status = OPEN if row.turns is None else NEW
-        told = {"new_status": status, "at": now, **{f"new_{k}": said[k] for k in said}}
+        # What was said since the last look at the conversation belongs to it, too.
+        told = {"new_status": OPEN, "at": now, **{f"new_{k}": said[k] for k in said}}
         connection.execute(_SETTLE, {"one": row.id, **told})
         return Receipt(id, row.id, sender, given.outcome, given.comment, now, "accepted")
 
@@ -293,7 +316,9 @@ class EpisodeStore(Database):
                     raise FeedbackConflictError(
                         f"the feedback {id!r} has been used: its episode is {episode.status}"
                     )
-                nothing = dict.fromkeys(("success", "reward", "rating", "settled", "source"))
+                nothing = dict.fromkeys(
+                    ("success", "reward", "rating", "settled", "source", "ended")
+                )
                 connection.execute(
                     sa.update(episodes)
                     .where(episodes.c.id == row.episode)
@@ -317,13 +342,13 @@ class EpisodeStore(Database):
     def waiting(
         self, quiet_since: Optional[float] = None, limit: int = 1000
     ) -> List[Tuple[str, str]]:
-        """Episodes (id, sender) without a dialogue: those with an outcome, and those begun before `quiet_since`."""
+        """Episodes (id, sender) to be assembled, perhaps again: those with an outcome, and those begun before `quiet_since`."""
         due = episodes.c.settled.isnot(None)
         if quiet_since is not None:
             due = sa.or_(due, episodes.c.begun < quiet_since)
         query = (
             sa.select(episodes.c.id, episodes.c.sender)
-            .where(episodes.c.status == OPEN, episodes.c.dialogue.is_(None), due)
+            .where(episodes.c.status == OPEN, episodes.c.ended.is_(None), due)
             .order_by(episodes.c.settled, episodes.c.begun)
             .limit(limit)
         )
@@ -350,7 +375,8 @@ class EpisodeStore(Database):
             settled: Unix time at which it was told.
 
         Returns:
-            Whether it was stored; not if the episode is being learnt from, or its sender is to be forgotten.
+            Whether it was stored; not if the episode is being learnt from, its personal text is gone already, or its
+            sender is to be forgotten.
         """
         values = recorded.to_row()
         with self.writing() as connection:
@@ -360,7 +386,7 @@ class EpisodeStore(Database):
             row = connection.execute(
                 sa.select(episodes).where(episodes.c.id == id).with_for_update()
             ).one()
-            if row.status not in UNDECIDED:
+            if row.status not in UNDECIDED or row.redacted:
                 return False
             told = row.settled is not None
             if outcome is not None and row.source != "feedback":
@@ -411,18 +437,37 @@ class EpisodeStore(Database):
                 )
             )
 
-    def lose(self, before: float) -> int:
-        """Gives up episodes that were rated before a time and whose dialogue could not be found; says how many."""
+    def lose(self, before: float, spared: Iterable[str] = ()) -> int:
+        """Gives up episodes that were rated before a time and whose dialogue could not be found; says how many.
+
+        Where only what was said since an earlier look is gone, the dialogue that is there counts.
+
+        Args:
+            before: Unix time.
+            spared: senders whose conversations are there, but could not be stored.
+        """
+        columns = (episodes.c.id, episodes.c.sender, episodes.c.begun, episodes.c.settled)
+        is_there = episodes.c.dialogue.isnot(None)
+        query = sa.select(*columns, is_there.label("is_there")).where(
+            episodes.c.status == OPEN,
+            episodes.c.ended.is_(None),
+            sa.or_(
+                episodes.c.settled < before,
+                sa.and_(is_there, episodes.c.settled.is_(None), episodes.c.begun < before),
+            ),
+        )
+        senders = set(spared)
+        count = 0
         with self.writing() as connection:
-            return connection.execute(
-                sa.update(episodes)
-                .where(
-                    episodes.c.status == OPEN,
-                    episodes.c.dialogue.is_(None),
-                    episodes.c.settled < before,
-                )
-                .values(status=LOST)
-            ).rowcount
+            for row in connection.execute(query.with_for_update()).all():
+                one = sa.update(episodes).where(episodes.c.id == row.id)
+                if row.is_there and row.settled is None:  # silence settles it
+                    connection.execute(one.values(ended=row.begun))
+                elif row.is_there:
+                    connection.execute(one.values(status=NEW, ended=row.settled))
+                elif row.sender not in senders:
+                    count += connection.execute(one.values(status=LOST)).rowcount
+        return count
 
 
 def _again(known: Receipt, given: Given) -> Receipt:

@@ -335,7 +335,11 @@ def test_everything_of_a_sender_is_deleted_on_request(running: Running) -> None:
     deleted = server.ask("DELETE", path, headers={"X-Conversation-Token": token})
     counts = {"judgements": 0, "episodes": 1, "feedback": 1, "events": 0}
     assert deleted.body == {"deleted": counts}
-    assert not store.knows("jana")
+    assert not any(e.sender == "jana" for e in store.episodes())
+    # The name is not free for somebody else.
+    assert "X-Conversation-Token" not in server.say("jana", "hello").headers
+    known = server.say("jana", "hello", token=token)
+    assert known.headers["X-Conversation-Token"] == token
 
 
 def test_metrics_count_requests_and_episodes(running: Running) -> None:
@@ -406,6 +410,7 @@ def _jwt(secret: str, name: str, role: str) -> str:
         ({"slots": {"mood": "good"}}, "slots: mood: 'good' is not allowed"),
         ({"success_actions": "action_book"}, "success_actions: .* a list of actions"),
         ({"default_reward": "none"}, "default_reward: 'none' is not allowed"),
+        ({"default_reward": 21}, "default_reward: 21 .* within reward_range, -20 to 20"),
         ({"teach": {"enabled": True}}, "teach: token"),
     ],
 )

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -21,15 +22,23 @@ import pytest
 
 from rasa_hybrid.components import activity
 from rasa_hybrid.components.activity import Exploration
-from rasa_hybrid.components.episodes import Signals, assemble
+from rasa_hybrid.components.episodes import Signals, assemble, sessions
 from rasa_hybrid.components.loading import served_runtime
-from rasa_hybrid.dialogue import DomainFacts
+from rasa_hybrid.dialogue import (
+    LISTEN,
+    Decision,
+    Dialogue,
+    DomainFacts,
+    SystemAction,
+    Turn,
+    Utterance,
+)
 from rasa_hybrid.feedback import archive as archives
 from rasa_hybrid.feedback.folder import LearnerError, ModelFolder
 from rasa_hybrid.feedback.gate import Gate
 from rasa_hybrid.feedback.learner import Learner, LearnerSettings, roll_back
 from rasa_hybrid.feedback.ledger import Ledger
-from rasa_hybrid.feedback.records import Outcome
+from rasa_hybrid.feedback.records import Outcome, Recorded, Step
 from rasa_hybrid.feedback.rewards import labelled_by_belief
 from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
 from rasa_hybrid.feedback.serving import model_server
@@ -78,8 +87,9 @@ def fill(
     for copy in range(first, first + copies):
         for i, (sender, events) in enumerate(talks[sampled]):
             name = f"{sender}-{copy}"
-            [id] = assemble(store, name, events, reader, domain, Signals(), time.time() + 1)
+            id = store.begin(name, sessions(name, events)[0].begun)
             store.give(name, Outcome(success=i % 2 == 0), episode=id)
+            assert assemble(store, name, events, reader, domain, Signals()) == [id]
             ids.append(id)
     return ids
 
@@ -290,6 +300,55 @@ def test_candidate_that_loses_on_the_regression_set_is_rejected(
     learner.close()
 
 
+def test_weights_that_are_not_finite_are_rejected_and_odd_episodes_left_out(
+    archive: Path, store: EpisodeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialogue = Dialogue(
+        "a", (Turn(Utterance("thai food"), actions=(SystemAction("utter_offer"),)),)
+    )
+    offer, listen = Step(Decision("utter_offer", 0.5, True)), Step(Decision(LISTEN))
+    whole = Recorded(dialogue, ((offer, listen),), "m", 5.0)
+    ids = []
+    for name, recorded in {
+        "one decision": replace(whole, steps=((offer,),)),
+        "no turn": replace(whole, dialogue=Dialogue("a", ()), steps=()),
+        "no steps": replace(whole, steps=()),
+        "whole": whole,
+    }.items():
+        ids.append(store.begin(name, 1.0))
+        store.give(name, Outcome(success=True))
+        store.assembled(ids[-1], name, 1.0, recorded)
+    learnt: List[Any] = []
+
+    def update(self: Learner, encoder: Any, weights: Any, claimed: Any, *_: Any) -> Any:
+        learnt.extend(stored.id for stored in claimed)
+        return {name: array * np.nan for name, array in weights.items()}, {"changed": True}, {}
+
+    monkeypatch.setattr(Learner, "_update", update)
+    learner = Learner(store, str(tmp_path / "models"), str(archive), settings=SMALL)
+    decided = learner.step()
+    assert learnt == ids[-1:]
+    assert decided is not None and decided.status == "rejected"
+    assert "not finite" in decided.figures["reasons"][0]
+    assert store.counts()["rejected"] == 4
+    learner.close()
+
+
+def test_learner_that_waits_for_other_senders_says_so_and_names_the_option(
+    archive: Path, store: EpisodeStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for i in range(25):
+        id = store.begin("loud", float(i))
+        store.give("loud", Outcome(success=True), episode=id)
+        dialogue = Dialogue("loud", (Turn(Utterance("thai food")),))
+        store.assembled(id, "loud", float(i), Recorded(dialogue, ((),), "m", 5.0))
+    learner = Learner(store, str(tmp_path / "models"), str(archive))
+    assert [learner.step(), learner.step()] == [None, None]
+    [told] = (r.getMessage() for r in caplog.records if "of too few senders" in r.getMessage())
+    assert "25 episodes wait" in told and "at most 20%" in told and "--share-of-sender" in told
+    learner.close()
+
+
 @pytest.mark.usefixtures("uncompiled")
 def test_rollback_serves_the_earlier_model_again(
     conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path
@@ -407,8 +466,10 @@ def test_report_counts_by_model_and_day_and_estimates_a_candidate(
     from rasa_hybrid.commands import main
 
     fill(store, conversations, sampled=True)
-    sender = next(e.sender for e in store.episodes())
-    store.give(sender, Outcome(rating=2))
+    first = next(store.episodes())
+    assert first.recorded is not None
+    store.give(first.sender, Outcome(rating=2))
+    store.assembled(first.id, first.sender, first.begun, first.recorded)
     base = ["report", "--store", str(store.engine.url)]
     files = ["--png", str(tmp_path / "r.png"), "--html", str(tmp_path / "r.html")]
     done = CliRunner().invoke(main, [*base, "--model", str(archive), "--json", *files])

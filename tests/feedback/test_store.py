@@ -98,7 +98,7 @@ def test_later_feedback_supersedes_earlier_and_withdrawn_feedback_is_gone(
     assert store.receipt("one").status == "superseded"
     assert store.episode(id).outcome == Outcome(success=True)
     assert store.withdraw("one").status == "withdrawn"
-    assert store.episode(id).status == "new"
+    assert store.episode(id).outcome == Outcome(success=True)
     assert store.withdraw("two").status == "withdrawn"
     assert store.withdraw("two").status == "withdrawn"
     assert (store.episode(id).status, store.episode(id).outcome) == ("open", None)
@@ -155,7 +155,45 @@ def test_silence_without_a_default_is_not_learnt_from_until_feedback_comes(
     assert store.settle_silent(6.0, None) == 1
     assert store.episode(id).status == "unrated"
     store.give("anna", Outcome(success=True))
+    store.assembled(id, "anna", 1.0, recorded())
     assert store.episode(id).status == "new"
+
+
+def test_what_is_rated_again_or_withdrawn_is_assembled_again_before_it_is_learnt_from(
+    store: EpisodeStore,
+) -> None:
+    again, withdrawn = (store.begin(name, 1.0) for name in ("anna", "bert"))
+    for sender, id in (("anna", again), ("bert", withdrawn)):
+        store.give(sender, Outcome(success=False), id=sender, now=5.0)
+        store.assembled(id, sender, 1.0, recorded(sender, 5.0))
+        assert store.episode(id).status == "new"
+    store.give("anna", Outcome(success=True), now=9.0)
+    store.withdraw("bert")
+    assert sorted(store.waiting(quiet_since=100.0)) == sorted(
+        [(again, "anna"), (withdrawn, "bert")]
+    )
+    assert store.settle_silent(100.0, None) == 0
+    store.assembled(again, "anna", 1.0, recorded("anna", 9.0))
+    found = store.episode(again)
+    assert (found.status, found.outcome, found.ended) == ("new", Outcome(success=True), 9.0)
+    store.assembled(withdrawn, "bert", 1.0, recorded("bert", 8.0))
+    assert store.settle_silent(100.0, None) == 1
+    assert store.waiting(quiet_since=100.0) == []
+
+
+def test_where_events_are_gone_since_an_earlier_look_the_dialogue_that_is_there_counts(
+    store: EpisodeStore,
+) -> None:
+    again, withdrawn = (store.begin(name, 1.0) for name in ("anna", "bert"))
+    for sender, id in (("anna", again), ("bert", withdrawn)):
+        store.give(sender, Outcome(success=False), id=sender, now=5.0)
+        store.assembled(id, sender, 1.0, recorded(sender, 5.0))
+    store.give("anna", Outcome(success=True), now=9.0)
+    store.withdraw("bert")
+    assert store.lose(before=10.0) == 0
+    assert store.episode(again).status == "new"
+    assert store.settle_silent(100.0, None) == 1
+    assert store.episode(withdrawn).status == "unrated"
 
 
 def test_an_episode_goes_from_claimed_to_used_to_promoted_and_back(store: EpisodeStore) -> None:
@@ -188,6 +226,7 @@ def test_an_episode_goes_from_claimed_to_used_to_promoted_and_back(store: Episod
     assert [store.episode(id).status for id in ids] == ["rolled_back", "rolled_back", "new"]
     with pytest.raises(StoreError, match="no earlier model"):
         ledger.roll_back()
+    assert ledger.release("rolled_back", spared=ids[:2]) == 0
     assert ledger.release("rolled_back") == 2
     assert store.counts()["new"] == 3
 
@@ -246,17 +285,25 @@ def test_what_a_dead_learner_held_is_given_back_and_its_late_archive_refused(
 
 
 def test_one_sender_fills_only_a_part_of_a_batch(store: EpisodeStore) -> None:
-    for i in range(5):
-        id = store.begin("loud", float(i))
-        store.give("loud", Outcome(success=True), episode=id, now=float(i))
-        store.assembled(id, "loud", float(i), recorded("loud"))
-    id = store.begin("quiet", 1.0)
-    store.give("quiet", Outcome(success=True), now=9.0)
-    store.assembled(id, "quiet", 1.0, recorded("quiet"))
+    def talk(sender: str, count: int) -> None:
+        for i in range(count):
+            id = store.begin(sender, float(i))
+            store.give(sender, Outcome(success=True), episode=id, now=float(i))
+            store.assembled(id, sender, float(i), recorded(sender))
+
+    talk("loud", 9)
     ledger = Ledger(store)
     ledger.rebase("base", "base.tar.gz")
-    _, claimed = ledger.claim(4, most_per_sender=2)
-    assert [e.sender for e in claimed] == ["loud", "loud", "quiet"]
+    assert ledger.claim(500, 2, share_of_sender=0.5) == (None, [])
+    talk("quiet", 2)
+    assert ledger.waiting() == 11
+    # Of five, half would be two of each.
+    assert ledger.claim(500, 5, share_of_sender=0.5) == (None, [])
+    _, claimed = ledger.claim(500, 4, share_of_sender=0.5)
+    assert sorted(e.sender for e in claimed) == ["loud", "loud", "quiet", "quiet"]
+    assert {e.settled for e in claimed} == {0.0, 1.0}
+    _, claimed = ledger.claim(5, share_of_sender=1.0)
+    assert [e.sender for e in claimed] == ["loud"] * 5
 
 
 def test_a_model_that_names_episodes_in_its_manifest_keeps_them_from_being_learnt_again(
@@ -296,13 +343,62 @@ def test_everything_of_a_sender_is_deleted_and_does_not_come_back(store: Episode
     CollectedEvents(store).add("broker", [(1, said)])
     deleted = forget(store, "anna", now=50.0)
     assert deleted == {"judgements": 0, "episodes": 1, "feedback": 1, "events": 1}
-    assert not store.knows("anna")
     store.begin("anna", 1.0)
     assert not store.assembled(id, "anna", 1.0, recorded())
-    assert not store.knows("anna")
+    assert list(store.episodes()) == []
     assert "anna" not in _everything(store)
+    # Whoever writes as anna now may be somebody else.
+    assert store.knows("anna") and not store.knows("bert")
     store.begin("anna", 60.0)
-    assert store.knows("anna")
+    assert store.counts()["open"] == 1
+
+
+def test_what_is_deleted_does_not_come_back_by_what_is_stored_at_that_moment(
+    store: EpisodeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rasa_hybrid.feedback import store as stores
+
+    asked, since = threading.Event(), stores.forgotten_until
+
+    def slowly(*arguments: Any) -> float:
+        until = since(*arguments)
+        asked.set()
+        time.sleep(0.5)
+        return until
+
+    id = episode_id("bert", 1.0)
+    monkeypatch.setattr(stores, "forgotten_until", slowly)
+    for sender, act in (
+        ("anna", lambda: store.begin("anna", 1.0)),
+        ("bert", lambda: store.assembled(id, "bert", 1.0, recorded("bert"))),
+    ):
+        asked.clear()
+        storing = threading.Thread(target=act)
+        storing.start()
+        assert asked.wait(30)
+        forget(store, sender)
+        storing.join()
+        assert list(store.episodes()) == []
+
+
+def test_a_sender_may_be_deleted_several_times_at_once(store: EpisodeStore) -> None:
+    failed: List[BaseException] = []
+    together = threading.Barrier(4)
+
+    def delete() -> None:
+        together.wait()
+        try:
+            forget(store, "anna")
+        except sa.exc.SQLAlchemyError as error:
+            failed.append(error)
+
+    for _ in range(5):
+        threads = [threading.Thread(target=delete) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
 
 
 def test_a_deleted_episode_takes_the_candidate_with_it_that_was_taught_by_it(
@@ -317,6 +413,22 @@ def test_a_deleted_episode_takes_the_candidate_with_it_that_was_taught_by_it(
     with pytest.raises(LostClaimError, match="1 are still its own"):
         ledger.finish(candidate.id, "c.tar.gz", ids)
     ledger.abandon(candidate.id)
+    assert store.episode(ids[1]).status == "new"
+
+
+def test_an_episode_that_is_deleted_before_the_decision_takes_the_candidate_with_it(
+    store: EpisodeStore,
+) -> None:
+    ids = episodes_with_feedback(store, 2)
+    ledger = Ledger(store)
+    ledger.rebase("base", "base.tar.gz")
+    candidate, _ = ledger.claim(2)
+    assert candidate is not None
+    ledger.finish(candidate.id, "c.tar.gz", ids)
+    forget(store, "user 0")
+    assert ledger.decide(candidate.id, True, {}, ids) == "abandoned"
+    head = ledger.head()
+    assert head is not None and head.id == "base"
     assert store.episode(ids[1]).status == "new"
 
 
@@ -345,6 +457,12 @@ def test_personal_text_is_gone_after_learning_and_figures_stay(
     assert step.decision == Decision("utter_offer", 0.75)
     assert [chance for _, chance in step.belief["cuisine"]] == [0.9, 0.1]
     assert ledger.release("promoted") == 0
+    # Nobody else takes their place, and they themselves may still ask what became of their feedback.
+    assert store.knows("anna")
+    receipt = store.receipt("f")
+    assert store.owns(receipt, store.token("anna")) and store.gave(receipt, "anna")
+    assert not store.owns(receipt, store.token("bert")) and not store.gave(receipt, "bert")
+    assert store.give("anna", Outcome(success=True), "anna says hello", id="f").duplicate
     # It stands under the hash of the sender now, and is still the sender's to have deleted.
     assert forget(store, "anna") == {"judgements": 0, "episodes": 1, "feedback": 1, "events": 0}
     assert id not in _everything(store)
@@ -358,6 +476,18 @@ def test_comments_on_lost_conversations_are_dropped_in_time(store: EpisodeStore)
     assert redact(store, "drop", before=3.0) == 1
     assert "anna" not in _everything(store)
     assert store.episode(id).outcome == Outcome(success=True)
+
+
+def test_personal_text_does_not_come_back_with_another_look_at_the_conversation(
+    store: EpisodeStore,
+) -> None:
+    id = store.begin("anna", 1.0)
+    store.assembled(id, "anna", 1.0, recorded())
+    store.settle_silent(6.0, None)
+    assert redact(store, "drop", before=10.0) == 1
+    assert not store.assembled(id, "anna", 1.0, recorded())
+    everything = _everything(store)
+    assert "anna" not in everything and "thai" not in everything
 
 
 def test_feedback_on_a_conversation_whose_events_are_gone_says_so(store: EpisodeStore) -> None:

@@ -231,7 +231,7 @@ def test_too_many_requests_and_too_much_feedback_are_refused(running: Running) -
     given = [server.rate("gina", token, rating=3) for _ in range(6)]
     assert [answer.status for answer in given] == [201] * 5 + [429]
     assert given[-1].body["reason"] == "too_much_feedback"
-    assert [server.rate("gina", token, rating=9).status for _ in range(23)] == [422] * 23
+    assert [server.rate("gina", token, rating=9).status for _ in range(24)] == [422] * 24
     limited = server.rate("gina", token, rating=3)
     assert (limited.status, limited.body["reason"]) == (429, "too_many")
     assert server.say("gina", "x" * 101).status == 413

@@ -69,7 +69,7 @@ class Experiment:
     reinforce: Mapping[str, Any] = field(default_factory=dict)
     measure_every: int = 1000
     measure_dialogues: int = 200
-    final_dialogues: int = 1000
+    final_dialogues: int = 3000
 
     def __post_init__(self) -> None:
         Settings.from_mapping(dict(self.model))

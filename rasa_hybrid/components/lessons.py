@@ -21,6 +21,7 @@ from rasa_hybrid.components.configuration import (
 )
 from rasa_hybrid.components.conversion import (
     TAUGHT_SOURCE,
+    UNNAMED,
     TrackerReader,
     Wordings,
     story_key,
@@ -196,7 +197,9 @@ def story_dialogues(
     worded = []
     for story in ordered:
         count = copies if wordings.needed(story) else 1
-        worded += [wordings.word_dialogue(story, rng) for _ in range(count)]
+        worded += [
+            reader.with_named_values(wordings.word_dialogue(story, rng)) for _ in range(count)
+        ]
     return worded
 
 
@@ -217,6 +220,9 @@ def _with_summaries(
     offers: Counter = Counter()
     turns = []
     for turn in story.turns:
+        if UNNAMED in (turn.goal or {}).values():  # what would be asked for is not known
+            turns.append(turn)
+            continue
         result = knowledge_base.query(turn.goal or {})
         asked = tuple(sorted(result.query.items()))
         if result.entities is not None:
@@ -341,7 +347,11 @@ def warn_about_data(
 ) -> None:
     """Warnings about what can't be learnt from the data."""
     labelled = {
-        slot for dialogue in dialogues for turn in dialogue.turns for slot in turn.goal or {}
+        slot
+        for dialogue in dialogues
+        for turn in dialogue.turns
+        for slot, value in (turn.goal or {}).items()
+        if value != UNNAMED
     }
     for slot in sorted(set(goal_slots) - labelled):
         logger.warning(

@@ -15,6 +15,9 @@ from rasa_hybrid.model.vocabulary import Vocabulary, VocabularyBuilder
 #: A value joins the closed list of its slot if at least this share of the dialogues means it without saying it.
 _LEAST_SHARE = 0.002
 
+#: What a goal may hold that is no value: nothing, anything, and a value that is not known.
+_NO_VALUES = (NONE, DONTCARE, "")
+
 
 def prepare(
     settings: Settings,
@@ -88,7 +91,7 @@ def build_ontology(
     for position, slot in enumerate(names):
         spellings: Dict[str, str] = {}
         for value in sorted(labelled[slot], key=lambda v: (-labelled[slot][v], v)):
-            if value not in (NONE, DONTCARE):
+            if value not in _NO_VALUES:
                 spellings.setdefault(bare.key(position, value), bare.canonical(position, value))
         named = [] if slot in listed and listed[slot].kind == "open" else sorted(spellings.values())
         slots[slot] = _all_values(listed.get(slot), named)
@@ -107,7 +110,7 @@ def build_ontology(
                 v for v, count in unsaid[slot].items() if count >= least or v in meant[slot]
             )
         closed = dict.fromkeys([*listed[slot].closed, *closed] if slot in listed else closed)
-        closed = tuple(value for value in closed if value not in (NONE, DONTCARE))
+        closed = tuple(value for value in closed if value not in _NO_VALUES)
         slots[slot] = SlotValues(slots[slot].values, slots[slot].kind, closed)
     return Ontology(slots, settings.language, splitter)
 
@@ -136,7 +139,7 @@ def _unsaid(ontology: Ontology, dialogues: Sequence[Dialogue]) -> Dict[str, Coun
                 if slot not in counts:
                     continue
                 value = ontology.canonical(ontology.position(slot), value)
-                if value in (NONE, DONTCARE) or before.get(slot) == value:
+                if value in _NO_VALUES or before.get(slot) == value:
                     continue
                 if (slot, value) not in mentioned:
                     counts[slot][value] += 1

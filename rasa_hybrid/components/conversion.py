@@ -145,7 +145,10 @@ def slot_value(facts: SlotFacts, text: str, dontcare_value: str) -> Any:
     if facts.kind == "bool":
         return text == "true"
     if facts.kind == "float":
-        return float(text)
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError(f"{text!r} is no finite number")
+        return number
     return text
 
 

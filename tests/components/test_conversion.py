@@ -23,7 +23,13 @@ from rasa.shared.core.training_data.story_reader.yaml_story_reader import YAMLSt
 from rasa.shared.nlu.training_data.message import Message
 
 from rasa_hybrid.components.configuration import check_configuration, default_configuration
-from rasa_hybrid.components.conversion import HYBRID, TrackerReader, Wordings, domain_facts
+from rasa_hybrid.components.conversion import (
+    HYBRID,
+    TrackerReader,
+    Wordings,
+    domain_facts,
+    slot_value,
+)
 from rasa_hybrid.components.lessons import story_dialogues
 from rasa_hybrid.dialogue import (
     Dialogue,
@@ -34,6 +40,7 @@ from rasa_hybrid.dialogue import (
     Turn,
     Utterance,
 )
+from rasa_hybrid.dialogue.domain import SlotFacts
 from rasa_hybrid.model.encoding import UNLABELLED, Encoder
 from rasa_hybrid.model.preparation import prepare
 from rasa_hybrid.model.settings import Settings
@@ -308,6 +315,13 @@ def test_a_button_with_null_empties_slots_of_every_type() -> None:
         said = user(f'/inform{{"{slot}": null}}', entities=[{"entity": slot, "value": None}])
         [turn] = reader().live(tracker(said)).dialogue.turns
         assert turn.overrides == (Override(slot, "none", "button"),)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e400", "four"])
+def test_a_float_slot_takes_finite_numbers_alone(text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        slot_value(SlotFacts("float"), text, "dontcare")
+    assert slot_value(SlotFacts("float"), "4", "dontcare") == 4.0
 
 
 def test_reading_goes_on_where_it_stopped_and_gives_what_reading_anew_gives() -> None:

@@ -83,6 +83,7 @@ def build_ontology(
         for turn in dialogue.turns:
             for slot, value in (turn.goal or {}).items():
                 labelled.setdefault(slot, Counter())[value] += 1
+    listed = {slot: _spelt(values, labelled[slot]) for slot, values in listed.items()}
     names = list(listed) + sorted(set(labelled) - set(listed))
     bare = Ontology(
         {slot: _all_values(listed.get(slot), ()) for slot in names}, settings.language, splitter
@@ -125,6 +126,18 @@ def _all_values(known: Optional[SlotValues], labelled: Iterable[str]) -> SlotVal
     if known is None:
         return SlotValues(values)
     return SlotValues({**values, **known.values}, known.kind, known.closed)
+
+
+def _spelt(known: SlotValues, labels: Counter) -> SlotValues:
+    """Values of a slot, those listed in lower case in the most frequent spelling of the labels."""
+    spellings: Dict[str, str] = {}
+    for label in sorted(labels, key=lambda v: (-labels[v], v)):
+        spellings.setdefault(label.lower(), label)
+    values: Dict[str, Tuple[str, ...]] = {}
+    for value, forms in known.values.items():
+        spelling = spellings.get(value, value) if value in known.lowered else value
+        values[spelling] = (*values.get(spelling, ()), *forms)
+    return SlotValues(values, known.kind, known.closed)
 
 
 def _unsaid(ontology: Ontology, dialogues: Sequence[Dialogue]) -> Dict[str, Counter]:

@@ -36,6 +36,7 @@ from rasa.shared.core.slots import (
     TextSlot,
 )
 from rasa.shared.core.trackers import DialogueStateTracker
+from rasa.shared.core.training_data.story_reader.yaml_story_reader import DEFAULT_VALUE_TEXT_SLOTS
 from rasa.shared.nlu.training_data.message import Message
 
 from rasa_hybrid.dialogue import (
@@ -65,6 +66,11 @@ ASR_HYPOTHESES = "asr_hypotheses"
 MODEL, KNOWLEDGE_BASE, TEACHER = "model", "knowledge_base", "teacher"
 #: What the source of a taught story begins with, so that training tells it from the project's own.
 TAUGHT_SOURCE = "taught:"
+
+#: What stands in a goal for a value that a story does not name (`entities: [date]`, `slot_was_set: [date]`).
+UNNAMED = ""
+#: Values of entities without one.
+_NO_VALUE = (UNNAMED, NONE)
 
 #: Conversations of which the events read so far are kept, so that each message's are read once.
 _BEING_ANSWERED = 64
@@ -139,7 +145,10 @@ def slot_value(facts: SlotFacts, text: str, dontcare_value: str) -> Any:
     if facts.kind == "bool":
         return text == "true"
     if facts.kind == "float":
-        return float(text)
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError(f"{text!r} is no finite number")
+        return number
     return text
 
 
@@ -213,6 +222,36 @@ class TrackerReader:
         """A story of the training data, with labels; its metadata name the `file`."""
         dialogue = self._read(tracker, labelled=True).dialogue
         return replace(dialogue, metadata={"file": tracker.sender_source})
+
+    def with_named_values(self, dialogue: Dialogue) -> Dialogue:
+        """A worded story in which values that it does not name are those of the entities in its texts.
+
+        One that no text names either stays `UNNAMED`, which is no label.
+        """
+        known: Dict[str, str] = {}
+        turns = []
+        for turn in dialogue.turns:
+            for entity in turn.user.entities if turn.user is not None else ():
+                for slot in (entity.role, entity.name):
+                    if slot in self._goal_slots:
+                        if entity.value not in _NO_VALUE:
+                            known[slot] = self._text(slot, entity.value)
+                        break
+            goal = turn.goal
+            if goal is not None:
+                goal = {s: known.get(s, v) if v == UNNAMED else v for s, v in goal.items()}
+                known = {s: v for s, v in goal.items() if v != UNNAMED or s in known}
+            overrides = []
+            for override in turn.overrides:
+                if override.value == UNNAMED:
+                    override = replace(override, value=known.get(override.slot, UNNAMED))
+                if override.rejects == UNNAMED:
+                    override = replace(override, rejects=known.get(override.slot) or None)
+                _set(known, override.slot, override.value)
+                overrides.append(override)
+            actions = tuple(_with_named_values(action, known) for action in turn.actions)
+            turns.append(replace(turn, goal=goal, overrides=tuple(overrides), actions=actions))
+        return replace(dialogue, turns=tuple(turns))
 
     def context(
         self, slots: Mapping[str, Any], goal: Mapping[str, str], loop: Optional[str]
@@ -307,7 +346,7 @@ class TrackerReader:
             turn.actions.append(SystemAction(name, self.facts.acts(name, slots), context))
             turn.summary = _summary(hybrid) or turn.summary
         elif isinstance(event, SlotSet):
-            self._read_slot(event, turn, slots, goal, progress.carried_over)
+            self._read_slot(event, turn, slots, goal, progress.carried_over, labelled)
         elif isinstance(event, BotUttered):
             # For those who read what was recorded; a live turn has no need of it.
             if contexts and event.text and turn.actions:
@@ -329,11 +368,15 @@ class TrackerReader:
         for entity in turn.user.entities:
             for slot in (entity.role, entity.name):
                 if slot in self._goal_slots and self.facts.slots[slot].custom:
-                    value = self._text(slot, entity.value)
+                    value = entity.value
+                    if value in _NO_VALUE:
+                        value = NONE if payload or turn.user.text else UNNAMED
+                    else:
+                        value = self._text(slot, value)
                     if payload:
                         turn.overrides.append(Override(slot, value, "button"))
                     if labelled or payload:
-                        goal[slot] = value
+                        _set(goal, slot, value)
                     break
 
     def _read_slot(
@@ -343,13 +386,17 @@ class TrackerReader:
         slots: Dict[str, Any],
         goal: Dict[str, str],
         carried_over: bool,
+        labelled: bool,
     ) -> None:
         source = hybrid_metadata(event).get("source")
         before = slots.get(event.key)
         slots[event.key] = event.value
         if event.key not in self._goal_slots or (source == MODEL and not carried_over):
             return
-        value = self._text(event.key, event.value)
+        text = self.facts.slots[event.key].kind == TextSlot.type_name
+        if labelled and text and event.value == DEFAULT_VALUE_TEXT_SLOTS:
+            slots[event.key] = UNNAMED
+        value = self._text(event.key, slots[event.key])
         if turn.actions or turn.user is None:
             rejected = before if turn.actions else None
             self._override(turn, event.key, value, source or "action", goal, rejected)
@@ -532,8 +579,11 @@ class Wordings:
         if turn.user is None:
             return turn
         user = self.word(turn.user, rng)
+        unnamed = {slot for slot, value in (turn.goal or {}).items() if value == UNNAMED}
         # The story does not say what became of entities that only the text has.
-        unknown = len(user.entities) > len(turn.user.entities)
+        unknown = not turn.user.entities and any(
+            unnamed.isdisjoint((entity.role, entity.name)) for entity in user.entities
+        )
         return replace(turn, user=user, goal=None if unknown else turn.goal)
 
     def needed(self, dialogue: Dialogue) -> bool:
@@ -580,7 +630,7 @@ def _mentioned(action: str, slots: Sequence[str]) -> List[str]:
 def _entity(entity: Mapping[str, Any]) -> Entity:
     return Entity(
         name=str(entity.get("entity")),
-        value=str(entity.get("value")),
+        value=NONE if entity.get("value") is None else str(entity["value"]),
         start=int(entity["start"]) if entity.get("start") is not None else -1,
         end=int(entity["end"]) if entity.get("end") is not None else -1,
         role=entity.get("role"),
@@ -614,18 +664,26 @@ def _with_values(text: Utterance, entities: Sequence[Entity]) -> Utterance:
         meant = wanted[_types([spoken])[0]].pop(0) if wanted[_types([spoken])[0]] else spoken
         said = (
             text.text[spoken.start : spoken.end]
-            if meant.value in (spoken.value, "None", "")
+            if meant.value in (spoken.value, *_NO_VALUE)
             else meant.value
         )
         before = text.text[end : spoken.start]
         words += [before, said]
         start = length + len(before)
         length = start + len(said)
-        value = meant.value if meant.value not in ("None", "") else spoken.value
+        value = meant.value if meant.value not in _NO_VALUE else spoken.value
         labelled.append(replace(spoken, value=value, start=start, end=length))
         end = spoken.end
     words.append(text.text[end:])
     return replace(text, text="".join(words), entities=tuple(labelled))
+
+
+def _with_named_values(action: SystemAction, known: Mapping[str, str]) -> SystemAction:
+    acts = tuple(
+        replace(act, value=known.get(act.slot)) if act.slot and act.value == UNNAMED else act
+        for act in action.acts
+    )
+    return replace(action, acts=acts)
 
 
 def _set(goal: Dict[str, str], slot: str, value: str) -> None:

@@ -21,6 +21,7 @@ from rasa_hybrid.components.configuration import (
 )
 from rasa_hybrid.components.conversion import (
     TAUGHT_SOURCE,
+    UNNAMED,
     TrackerReader,
     Wordings,
     story_key,
@@ -129,7 +130,10 @@ def listed_values(
     knowledge_base: Optional[GuardedKnowledgeBase],
     dontcare_value: str,
 ) -> Dict[str, SlotValues]:
-    """Values of the goal slots: domain, lookup tables and synonyms of nlu.yml, knowledge base."""
+    """Values of the goal slots: lookup tables, synonyms and examples of nlu.yml, knowledge base, domain.
+
+    The domain comes last: Rasa keeps its values in lower case.
+    """
     synonyms = dict(training_data.entity_synonyms) if training_data else {}
     tables = (
         {table["name"]: table["elements"] for table in training_data.lookup_tables}
@@ -138,18 +142,19 @@ def listed_values(
     )
     examples = training_data.entity_examples if training_data else []
     meant = {form.lower(): value for form, value in synonyms.items()}
+    targets = {value.lower(): value for value in synonyms.values()}
     least = knowledge_base.knowledge_base.at_least if knowledge_base is not None else {}
     listed = {}
     for slot in goal_slots:
         slot_facts = facts.slots[slot]
-        named = [value for value in slot_facts.values if value != dontcare_value]
-        values: Dict[str, Tuple[str, ...]] = dict.fromkeys(named, ())
         elements = tables.get(slot, ())
-        values.update(
-            {str(e): () for e in (elements if isinstance(elements, (list, tuple)) else ())}
-        )
+        values: Dict[str, Tuple[str, ...]] = {
+            str(e): () for e in (elements if isinstance(elements, (list, tuple)) else ())
+        }
         if knowledge_base is not None and slot in knowledge_base.columns:
             values.update(dict.fromkeys(knowledge_base.values(slot), ()))
+        named = [value for value in slot_facts.values if value != dontcare_value.lower()]
+        lowered = [value for value in named if value not in {*values, *targets.values()}]
         # Where nothing lists the values of a text slot, new ones come from the words: the examples are only some.
         kinds = {"bool": "bool", "float": "number", "text": "list" if values else "open"}
         for example in examples:
@@ -157,13 +162,17 @@ def listed_values(
                 if slot in (entity.get("role"), entity.get("entity")) and slot_facts.kind != "bool":
                     said = str(entity["value"])
                     values.setdefault(meant.get(said.lower(), said), ())
+        spelt = {value.lower() for value in values}
+        for value in named:
+            if value not in spelt:
+                values.setdefault(targets.get(value, value), ())
         for form, value in sorted(synonyms.items()):
             if value in values and form != value:
                 values[value] = (*values[value], form)
         kind = kinds.get(slot_facts.kind, "list")
         if kind == "open" and slot in least:  # what is compared as a number is one
             kind = "number"
-        listed[slot] = SlotValues(values, kind)
+        listed[slot] = SlotValues(values, kind, lowered=tuple(lowered))
     return listed
 
 
@@ -196,7 +205,9 @@ def story_dialogues(
     worded = []
     for story in ordered:
         count = copies if wordings.needed(story) else 1
-        worded += [wordings.word_dialogue(story, rng) for _ in range(count)]
+        worded += [
+            reader.with_named_values(wordings.word_dialogue(story, rng)) for _ in range(count)
+        ]
     return worded
 
 
@@ -217,6 +228,9 @@ def _with_summaries(
     offers: Counter = Counter()
     turns = []
     for turn in story.turns:
+        if UNNAMED in (turn.goal or {}).values():  # what would be asked for is not known
+            turns.append(turn)
+            continue
         result = knowledge_base.query(turn.goal or {})
         asked = tuple(sorted(result.query.items()))
         if result.entities is not None:
@@ -341,7 +355,11 @@ def warn_about_data(
 ) -> None:
     """Warnings about what can't be learnt from the data."""
     labelled = {
-        slot for dialogue in dialogues for turn in dialogue.turns for slot in turn.goal or {}
+        slot
+        for dialogue in dialogues
+        for turn in dialogue.turns
+        for slot, value in (turn.goal or {}).items()
+        if value != UNNAMED
     }
     for slot in sorted(set(goal_slots) - labelled):
         logger.warning(

@@ -3,7 +3,7 @@
 Functions of `rasa interactive` are replaced by those of `components.interactive`. `rasa train core` makes a graph without
 NLU data, and the policy's argument `training_data` would have no provider: the recipe then leaves that argument out. When
 another policy wins, Rasa forgets what ours knows of the turn: the ensemble then keeps it with the action. Where no policy
-learns from augmented stories, none are made. With every answer of a custom action Rasa checks that its own schema is one,
+learns from augmented stories, none are made, and stories stay that differ only in values which Rasa's policies do not see. With every answer of a custom action Rasa checks that its own schema is one,
 which blocks the server for longer than the rest of a message takes: answers are compared with a schema that was checked
 once. For every event of a tracker that is loaded Rasa goes through all classes of events to find the one of its name, a
 sixth of a message's time: what was found is remembered. On another version of Rasa all of this is as in stock Rasa.
@@ -29,8 +29,10 @@ from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.graph_components.providers.training_tracker_provider import TrainingTrackerProvider
 from rasa.shared.core.domain import Domain
-from rasa.shared.core.events import Event
+from rasa.shared.core.events import Event, UserUttered
+from rasa.shared.core.generator import TrackerWithCachedStates, TrainingDataGenerator
 from rasa.shared.core.trackers import DialogueStateTracker
+from rasa.shared.core.training_data.structures import StoryGraph
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ _WITHOUT_AUGMENTED = (RulePolicy, MemoizationPolicy, AugmentedMemoizationPolicy)
 def _without_unused_augmentation(original: Callable, policy: Type[GraphComponent]) -> Callable:
     """The provider of training trackers, which spares the augmented ones if all who get them leave them out.
 
-    The graph's configuration stays what it was, so that `--finetune` takes models of both kinds.
+    It then also keeps stories that only values tell apart. The graph's configuration stays what it was, so that `--finetune` takes models of both kinds.
     """
 
     @functools.wraps(original)
@@ -134,10 +136,34 @@ def _without_unused_augmentation(original: Callable, policy: Type[GraphComponent
         if all(
             learner in _WITHOUT_AUGMENTED or issubclass(learner, policy) for learner in learners
         ):
-            config = {**config, "augmentation_factor": 0}
+            return _AllStoriesProvider({**config, "augmentation_factor": 0})
         return original(config, model_storage, resource, execution_context)
 
     return create
+
+
+class _AllStories(TrainingDataGenerator):
+    """Takes no stories for the same that differ in values of entities and slots."""
+
+    def _remove_duplicate_story_end_trackers(
+        self, trackers: List[TrackerWithCachedStates]
+    ) -> List[TrackerWithCachedStates]:
+        if any(tracker.is_rule_tracker for tracker in trackers):
+            return super()._remove_duplicate_story_end_trackers(trackers)
+        unique = []
+        for tracker in trackers:
+            # The hash of `UserUttered` leaves out what its entities are.
+            said = [repr(e.entities) for e in tracker.events if isinstance(e, UserUttered)]
+            hashed = hash((*tracker.events, *said))
+            if hashed not in self.hashed_featurizations:
+                self.hashed_featurizations.add(hashed)
+                unique.append(tracker)
+        return unique
+
+
+class _AllStoriesProvider(TrainingTrackerProvider):
+    def provide(self, story_graph: StoryGraph, domain: Domain) -> List[TrackerWithCachedStates]:
+        return _AllStories(story_graph, domain, **self._config).generate()
 
 
 _INTERACTIVE_MODULE = "rasa.core.training.interactive"

@@ -53,11 +53,13 @@ class SlotValues:
         kind: `list` (only listed values), `open` (any words that the tagger finds as well), `number` (any number as
             well), `bool` (`true` and `false`).
         closed: values that the model may choose without their being mentioned (the paper's value list).
+        lowered: values listed in lower case though others may spell them otherwise; read before training only.
     """
 
     values: Mapping[str, Tuple[str, ...]]
     kind: str = "list"
     closed: Tuple[str, ...] = ()
+    lowered: Tuple[str, ...] = ()
 
 
 class Ontology:

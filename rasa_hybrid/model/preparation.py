@@ -15,6 +15,9 @@ from rasa_hybrid.model.vocabulary import Vocabulary, VocabularyBuilder
 #: A value joins the closed list of its slot if at least this share of the dialogues means it without saying it.
 _LEAST_SHARE = 0.002
 
+#: What a goal may hold that is no value: nothing, anything, and a value that is not known.
+_NO_VALUES = (NONE, DONTCARE, "")
+
 
 def prepare(
     settings: Settings,
@@ -80,6 +83,7 @@ def build_ontology(
         for turn in dialogue.turns:
             for slot, value in (turn.goal or {}).items():
                 labelled.setdefault(slot, Counter())[value] += 1
+    listed = {slot: _spelt(values, labelled[slot]) for slot, values in listed.items()}
     names = list(listed) + sorted(set(labelled) - set(listed))
     bare = Ontology(
         {slot: _all_values(listed.get(slot), ()) for slot in names}, settings.language, splitter
@@ -88,7 +92,7 @@ def build_ontology(
     for position, slot in enumerate(names):
         spellings: Dict[str, str] = {}
         for value in sorted(labelled[slot], key=lambda v: (-labelled[slot][v], v)):
-            if value not in (NONE, DONTCARE):
+            if value not in _NO_VALUES:
                 spellings.setdefault(bare.key(position, value), bare.canonical(position, value))
         named = [] if slot in listed and listed[slot].kind == "open" else sorted(spellings.values())
         slots[slot] = _all_values(listed.get(slot), named)
@@ -107,7 +111,7 @@ def build_ontology(
                 v for v, count in unsaid[slot].items() if count >= least or v in meant[slot]
             )
         closed = dict.fromkeys([*listed[slot].closed, *closed] if slot in listed else closed)
-        closed = tuple(value for value in closed if value not in (NONE, DONTCARE))
+        closed = tuple(value for value in closed if value not in _NO_VALUES)
         slots[slot] = SlotValues(slots[slot].values, slots[slot].kind, closed)
     return Ontology(slots, settings.language, splitter)
 
@@ -124,6 +128,18 @@ def _all_values(known: Optional[SlotValues], labelled: Iterable[str]) -> SlotVal
     return SlotValues({**values, **known.values}, known.kind, known.closed)
 
 
+def _spelt(known: SlotValues, labels: Counter) -> SlotValues:
+    """Values of a slot, those listed in lower case in the most frequent spelling of the labels."""
+    spellings: Dict[str, str] = {}
+    for label in sorted(labels, key=lambda v: (-labels[v], v)):
+        spellings.setdefault(label.lower(), label)
+    values: Dict[str, Tuple[str, ...]] = {}
+    for value, forms in known.values.items():
+        spelling = spellings.get(value, value) if value in known.lowered else value
+        values[spelling] = (*values.get(spelling, ()), *forms)
+    return SlotValues(values, known.kind, known.closed)
+
+
 def _unsaid(ontology: Ontology, dialogues: Sequence[Dialogue]) -> Dict[str, Counter]:
     """How often each value became a label before either side had mentioned it."""
     counts: Dict[str, Counter] = {slot: Counter() for slot in ontology.slots}
@@ -136,7 +152,7 @@ def _unsaid(ontology: Ontology, dialogues: Sequence[Dialogue]) -> Dict[str, Coun
                 if slot not in counts:
                     continue
                 value = ontology.canonical(ontology.position(slot), value)
-                if value in (NONE, DONTCARE) or before.get(slot) == value:
+                if value in _NO_VALUES or before.get(slot) == value:
                     continue
                 if (slot, value) not in mentioned:
                     counts[slot][value] += 1

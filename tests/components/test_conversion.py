@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, List
 
 import numpy as np
@@ -18,9 +19,18 @@ from rasa.shared.core.events import (
     UserUttered,
 )
 from rasa.shared.core.trackers import DialogueStateTracker
+from rasa.shared.core.training_data.story_reader.yaml_story_reader import YAMLStoryReader
 from rasa.shared.nlu.training_data.message import Message
 
-from rasa_hybrid.components.conversion import HYBRID, TrackerReader, Wordings, domain_facts
+from rasa_hybrid.components.configuration import check_configuration, default_configuration
+from rasa_hybrid.components.conversion import (
+    HYBRID,
+    TrackerReader,
+    Wordings,
+    domain_facts,
+    slot_value,
+)
+from rasa_hybrid.components.lessons import story_dialogues
 from rasa_hybrid.dialogue import (
     Dialogue,
     DialogueAct,
@@ -30,7 +40,8 @@ from rasa_hybrid.dialogue import (
     Turn,
     Utterance,
 )
-from rasa_hybrid.model.encoding import Encoder
+from rasa_hybrid.dialogue.domain import SlotFacts
+from rasa_hybrid.model.encoding import UNLABELLED, Encoder
 from rasa_hybrid.model.preparation import prepare
 from rasa_hybrid.model.settings import Settings
 
@@ -230,6 +241,87 @@ def test_a_worded_step_whose_story_names_no_entities_teaches_no_goal():
     dialogue = Dialogue("1", (Turn(Utterance("", intent="inform"), goal={}),))
     [turn] = wordings.word_dialogue(dialogue, np.random.default_rng(0)).turns
     assert turn.user is not None and turn.user.text == "paris" and turn.goal is None
+
+
+FRIDAY = Message(
+    {
+        "text": "on friday",
+        "intent": "inform",
+        "entities": [{"entity": "date", "value": "friday", "start": 3, "end": 9}],
+    }
+)
+
+
+def worded_story(steps: str, *examples: Message) -> Dialogue:
+    """A story's dialogue as it is learnt, with texts of these examples."""
+    [step] = YAMLStoryReader(DOMAIN).read_from_string(
+        f"{{version: '3.1', stories: [{{story: one, steps: {steps}}}]}}"
+    )
+    configuration = check_configuration({**default_configuration(), "wordings_per_story": 1})
+    read = [tracker(*step.events)]
+    [worded] = story_dialogues(configuration, reader(), read, Wordings(examples), None)
+    return worded
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "{intent: inform, entities: [date]}",
+        "{intent: inform, entities: [{date: null}]}",
+        "{intent: inform, entities: [date]}, {slot_was_set: [date]}",
+        "{intent: inform}, {slot_was_set: [date]}",
+        "{user: 'on [friday](date)', intent: inform}, {slot_was_set: [date]}",
+    ],
+)
+def test_a_value_that_a_story_does_not_name_is_the_one_that_its_text_has(named: str) -> None:
+    steps = f"[{named}, {{action: utter_confirm_date}}, {{intent: greet}}, {{action: action_book}}]"
+    first, later = worded_story(steps, FRIDAY).turns
+    assert first.user is not None and first.user.text == "on friday"
+    assert first.goal == later.goal == {"date": "friday"}
+    if "slot_was_set" in named:
+        [confirmed] = first.actions
+        assert confirmed.acts == (DialogueAct("confirm", "date", "friday"),)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "{intent: inform, entities: [date]}, {slot_was_set: [date, {city: rome}]}",
+        "{user: 'the day after', intent: inform}, {slot_was_set: [date, {city: rome}]}",
+    ],
+)
+def test_a_value_that_nobody_names_is_no_label_and_no_value(named: str) -> None:
+    story = worded_story(f"[{named}, {{action: utter_ask_date}}]")
+    encoder = prepare(Settings(), [story])
+    assert encoder.ontology.values["date"].closed == ()
+    assert not encoder.ontology.values["date"].values
+    labels = encoder.dialogue(replace(story, turns=story.turns[:1]))[0].labels
+    assert encoder.ontology.slots == ("city", "date")
+    assert labels[0] > 0
+    if "user" in named:
+        assert labels[1] == UNLABELLED
+
+
+def test_a_slot_that_an_action_fills_with_an_unnamed_value_keeps_what_the_user_had_said() -> None:
+    form = "{action: action_book}, {slot_was_set: [date]}, {action: utter_confirm_date}"
+    said = worded_story(f"[{{intent: inform, entities: [date]}}, {form}]", FRIDAY)
+    assert [o.value for t in said.turns for o in t.overrides] == ["friday"]
+    found = worded_story(f"[{{intent: greet}}, {form}, {{intent: greet}}, {{action: action_book}}]")
+    assert prepare(Settings(), [found]).ontology.values["date"].closed == ()
+
+
+def test_a_button_with_null_empties_slots_of_every_type() -> None:
+    for slot in ("vip", "date"):
+        said = user(f'/inform{{"{slot}": null}}', entities=[{"entity": slot, "value": None}])
+        [turn] = reader().live(tracker(said)).dialogue.turns
+        assert turn.overrides == (Override(slot, "none", "button"),)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e400", "four"])
+def test_a_float_slot_takes_finite_numbers_alone(text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        slot_value(SlotFacts("float"), text, "dontcare")
+    assert slot_value(SlotFacts("float"), "4", "dontcare") == 4.0
 
 
 def test_reading_goes_on_where_it_stopped_and_gives_what_reading_anew_gives() -> None:

@@ -7,10 +7,18 @@ from typing import Any, Dict
 import pytest
 from jsonschema import ValidationError
 from rasa.core.actions.action import RemoteAction
+from rasa.core.policies.rule_policy import RulePolicy
+from rasa.core.policies.ted_policy import TEDPolicy
+from rasa.engine.graph import ExecutionContext, GraphSchema, SchemaNode
+from rasa.engine.storage.resource import Resource
+from rasa.graph_components.providers.training_tracker_provider import TrainingTrackerProvider
+from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import Event, SlotSet, UserUttered
+from rasa.shared.core.training_data.story_reader.yaml_story_reader import YAMLStoryReader
+from rasa.shared.core.training_data.structures import StoryGraph
 from rasa.shared.utils.common import all_subclasses
 
-import rasa_hybrid.components.policy  # noqa: F401
+from rasa_hybrid.components.policy import HybridPolicy
 
 
 @pytest.mark.parametrize(
@@ -49,3 +57,40 @@ def test_names_of_no_event_get_the_default_of_each_call_or_an_error() -> None:
     assert Event.resolve_by_type("topic") is None
     with pytest.raises(ValueError, match="lightning"):
         Event.resolve_by_type("lightning")
+
+
+STORIES = """
+version: "3.1"
+stories:
+- {story: rome, steps: [&inform {intent: inform, entities: [{city: rome}]}, &ok {action: utter_ok}]}
+- {story: paris, steps: [{intent: inform, entities: [{city: paris}]}, *ok]}
+- {story: any, steps: [{intent: inform}, {slot_was_set: [{city: any}]}, *ok]}
+- {story: none, steps: [{intent: inform}, *ok]}
+- {story: rome again, steps: [*inform, *ok]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("learners", "learnt"),
+    [
+        ([HybridPolicy, RulePolicy], {"rome", "paris", "any", "none"}),
+        ([HybridPolicy, TEDPolicy], {"rome", "any"}),  # as in Rasa
+    ],
+)
+def test_stories_that_only_values_tell_apart_are_all_learnt(learners: list, learnt: set) -> None:
+    domain = Domain.from_yaml("""
+    intents: [inform]
+    entities: [city]
+    slots: {city: {type: text, influence_conversation: false, mappings: [{type: custom}]}}
+    responses: {utter_ok: [{text: ok}]}
+    """)
+    node = {"needs": {"t": "training_tracker_provider"}, "constructor_name": "", "fn": ""}
+    schema = {str(i): SchemaNode(uses=uses, config={}, **node) for i, uses in enumerate(learners)}
+    provider = TrainingTrackerProvider.create(
+        {**TrainingTrackerProvider.get_default_config(), "augmentation_factor": 0},
+        None,  # type: ignore[arg-type]
+        Resource("trackers"),
+        ExecutionContext(GraphSchema(schema)),
+    )
+    stories = StoryGraph(YAMLStoryReader(domain).read_from_string(STORIES))
+    assert {tracker.sender_id for tracker in provider.provide(stories, domain)} == learnt

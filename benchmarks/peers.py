@@ -26,6 +26,14 @@ from rasa_hybrid.simulation.agents import DialogueReader
 
 BOTS = ("hybrid", "stock", "stock-lookup", "form")
 _HYBRID_CONFIG = PROJECT / "config.yml"
+#: Settings of HybridPolicy with which few dialogues are learnt fast: smaller and fewer steps, but longer ones.
+_FEW_DIALOGUES = {
+    "epochs": 1,
+    "least_steps": 650,
+    "batch_size": 16,
+    "learning_rate": 0.0015,
+    "weight_averaging": 0.98,
+}
 
 
 @click.group()
@@ -128,8 +136,8 @@ def show(name: str, surface: str, seed: int, report: Dict[str, Any]) -> None:
 def write_project(folder: Path, bot: str, dialogues: int, seed: int, epochs: int = 100) -> Path:
     """A Rasa project that learns from the dialogues.
 
-    They are the corpus of `hybrid` and the stories of the stock bots; nlu.yml, which is all that `form` learns from, has
-    their utterances.
+    They are the corpus of `hybrid` and the stories of the stock bots; for these nlu.yml, which is all that `form` learns
+    from, has their utterances.
     """
     from rasa_hybrid.corpora import write_jsonl
     from rasa_hybrid.simulation import load_simulator, self_play
@@ -146,7 +154,9 @@ def write_project(folder: Path, bot: str, dialogues: int, seed: int, epochs: int
     rules = (PROJECT / "data" / "rules.yml").read_text(encoding="utf-8")
     actions = (PROJECT / "actions" / "actions.py").read_text(encoding="utf-8")
     endpoints = (PROJECT / "endpoints.yml").read_text(encoding="utf-8")
-    write_rasa(data, map(stock.with_remaining, corpus), simulator.synonyms())
+    # Ours reads the dialogues themselves, and of nlu.yml only what values are called.
+    exported = [] if bot == "hybrid" else map(stock.with_remaining, corpus)
+    write_rasa(data, exported, simulator.synonyms())
     stories = data / "stories.yml"
     if bot == "hybrid":
         stories.unlink()
@@ -182,13 +192,13 @@ def write_project(folder: Path, bot: str, dialogues: int, seed: int, epochs: int
 
 
 def hybrid_config() -> str:
-    """The example's configuration, with the dialogues of the file as its only ones and the default passes."""
+    """The example's configuration, with the dialogues of the file as its only ones and settings for so few."""
     import yaml
 
     config = yaml.safe_load(_HYBRID_CONFIG.read_text(encoding="utf-8"))
     del config["importers"]
     policy = config["policies"][0]
-    del policy["epochs"]
+    policy.update(_FEW_DIALOGUES)
     policy["corpus"] = [{"path": "data/simulated.jsonl"}]
     return yaml.safe_dump(config, sort_keys=False)
 

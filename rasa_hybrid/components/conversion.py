@@ -581,9 +581,11 @@ class Wordings:
         user = self.word(turn.user, rng)
         unnamed = {slot for slot, value in (turn.goal or {}).items() if value == UNNAMED}
         # The story does not say what became of entities that only the text has.
-        unknown = not turn.user.entities and any(
-            unnamed.isdisjoint((entity.role, entity.name)) for entity in user.entities
+        had, has = (
+            sum(unnamed.isdisjoint((entity.role, entity.name)) for entity in said.entities)
+            for said in (turn.user, user)
         )
+        unknown = has > had
         return replace(turn, user=user, goal=None if unknown else turn.goal)
 
     def needed(self, dialogue: Dialogue) -> bool:

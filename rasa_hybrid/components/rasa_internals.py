@@ -65,6 +65,9 @@ def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) ->
     create = _original(TrainingTrackerProvider, "create", expected)
     if create is not None:
         _replace(TrainingTrackerProvider, create, _without_unused_augmentation(create, policy))
+    provide = _original(TrainingTrackerProvider, "provide", ["self", "story_graph", "domain"])
+    if provide is not None:
+        _replace(TrainingTrackerProvider, provide, _with_all_stories(provide))
 
 
 def _original(owner: type, name: str, parameters: Sequence[str]) -> Optional[Callable]:
@@ -162,8 +165,20 @@ class _AllStories(TrainingDataGenerator):
 
 
 class _AllStoriesProvider(TrainingTrackerProvider):
-    def provide(self, story_graph: StoryGraph, domain: Domain) -> List[TrackerWithCachedStates]:
-        return _AllStories(story_graph, domain, **self._config).generate()
+    """Provides `_AllStories`; Rasa's graph calls `provide` of the class that its schema names, not this one's."""
+
+
+def _with_all_stories(original: Callable) -> Callable:
+    @functools.wraps(original)
+    def provide(
+        self: TrainingTrackerProvider, story_graph: StoryGraph, domain: Domain
+    ) -> List[TrackerWithCachedStates]:
+        if isinstance(self, _AllStoriesProvider):
+            return _AllStories(story_graph, domain, **self._config).generate()
+        trackers: List[TrackerWithCachedStates] = original(self, story_graph, domain)
+        return trackers
+
+    return provide
 
 
 _INTERACTIVE_MODULE = "rasa.core.training.interactive"

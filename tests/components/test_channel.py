@@ -242,7 +242,7 @@ def test_looking_feedback_up_and_withdrawing_it_is_limited_too(running: Running)
     token = server.say("gwen", "hello").headers["X-Conversation-Token"]
     assert server.rate("gwen", token, rating=3, feedback_id="gwen 1").status == 201
     path, own = "/webhooks/hybrid/feedback/gwen%201", {"X-Conversation-Token": token}
-    assert [server.ask("GET", path, headers=own).status for _ in range(28)] == [200] * 28
+    assert [server.ask("GET", path, headers=own).status for _ in range(29)] == [200] * 29
     for method in ("GET", "DELETE"):
         limited = server.ask(method, path, headers=own)
         assert (limited.status, limited.body["reason"]) == (429, "too_many")

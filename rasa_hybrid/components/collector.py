@@ -129,6 +129,7 @@ class Collector:
         except STORE_ERRORS:
             raise
         except Exception:
+            # Whatever one user has sent must not keep the others from being heard.
             logger.exception(f"The conversation {sender!r} can't be read: it is left out.")
             self._left_out[sender] = len(kept)
             return 0

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
 
 from rasa_hybrid.components.channel_requests import RefusedError
 from rasa_hybrid.feedback.records import Given, Receipt
@@ -33,8 +34,7 @@ class StoreThreads:
         self._store: Optional[EpisodeStore] = None
         self._writer: Optional[ThreadPoolExecutor] = None
         self._readers: Optional[ThreadPoolExecutor] = None
-        self._given: List[Tuple[Given, asyncio.Future]] = []
-        self._committing: Optional[asyncio.Task] = None
+        self._given: Deque[Tuple[Given, asyncio.Future]] = deque()
 
     @property
     def episodes(self) -> EpisodeStore:
@@ -79,25 +79,43 @@ class StoreThreads:
 
     async def commit(self, given: Given) -> Receipt:
         """Stores feedback; what comes while a commit is under way is committed together."""
-        self.episodes  # noqa: B018 - answers 503 while there is none
-        answer: asyncio.Future = asyncio.get_running_loop().create_future()
+        store, loop = self.episodes, asyncio.get_running_loop()
+        answer: asyncio.Future = loop.create_future()
         self._given.append((given, answer))
-        if self._committing is None or self._committing.done():
-            self._committing = asyncio.get_running_loop().create_task(self._commit_all())
+        assert self._writer is not None
+        self._writer.submit(self._commit_given, store, loop)
         return await answer
 
-    async def _commit_all(self) -> None:
-        while self._given:
-            batch, self._given = self._given[:_AT_ONCE], self._given[_AT_ONCE:]
+    def _commit_given(self, store: EpisodeStore, loop: asyncio.AbstractEventLoop) -> None:
+        """Commits what waits by now, in a thread; each `commit` calls it, the first for all of them.
+
+        The event loop is asked once, when all is done: it may be busy with a turn each time.
+        """
+        waiting: List[Tuple[Given, asyncio.Future]] = []
+        while self._given and len(waiting) < _AT_ONCE:
             try:
-                answers = await self.write(EpisodeStore.give_all, [given for given, _ in batch])
-            except Exception as error:
-                logger.exception("Feedback could not be stored.")
-                answers = [error] * len(batch)
-            for (_, answer), found in zip(batch, answers):
-                if answer.done():  # the client has gone
-                    continue
-                if isinstance(found, Exception):
-                    answer.set_exception(found)
-                else:
-                    answer.set_result(found)
+                waiting.append(self._given.popleft())
+            except IndexError:  # the other writer was quicker
+                break
+        if not waiting:
+            return
+        answers: Sequence[Union[Receipt, Exception]]
+        try:
+            answers = store.give_all([given for given, _ in waiting])
+        except Exception as error:
+            logger.exception("Feedback could not be stored.")
+            answers = [error] * len(waiting)
+        loop.call_soon_threadsafe(_settle, [answer for _, answer in waiting], answers)
+
+
+def _settle(
+    waiting: Sequence[asyncio.Future], answers: Sequence[Union[Receipt, Exception]]
+) -> None:
+    """Hands answers to those who wait for them."""
+    for future, answer in zip(waiting, answers):
+        if future.done():  # the client has gone
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)

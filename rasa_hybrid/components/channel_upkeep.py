@@ -23,8 +23,10 @@ logger = logging.getLogger(__name__)
 
 #: Episodes that are looked at in one sweep because they wait.
 _MOST = 10_000
-#: Seconds between two conversations that are read, and until one that was not there is looked for again.
-_PACE, _ABSENCE = 0.02, 60.0
+#: Share of the time of the event loop that reading conversations may take.
+_SHARE = 0.05
+#: Seconds until a conversation that was not there is looked for again.
+_ABSENCE = 60.0
 #: Seconds after which feedback whose conversation is not in the tracker store is given up.
 _GIVE_UP = 86_400.0
 
@@ -82,11 +84,12 @@ class Upkeep:
         waiting = await self._store.read(EpisodeStore.waiting, quiet_before, _MOST)
         self._due.update(dict.fromkeys(sender for _, sender in waiting))
         reader = _reader(agent)
-        stored = 0
+        stored, pause = 0, 0.0
         for sender in list(self._due):
             if not (self._absent.holds(sender) or self._failed.holds(sender)):
                 # Tracker stores of Rasa block the event loop: requests get their turn in between.
-                await asyncio.sleep(_PACE)
+                await asyncio.sleep(pause)
+                started = time.perf_counter()
                 try:
                     stored += await self._assemble(agent, sender, reader, quiet_before)
                 except (RefusedError, *STORE_ERRORS):
@@ -97,6 +100,7 @@ class Upkeep:
                         f"The conversation {sender!r} could not be stored; it is tried again in an hour."
                     )
                     self._failed.put(sender, TRIED_AGAIN)
+                pause = (time.perf_counter() - started) / _SHARE
             del self._due[sender]
         await self._store.write(
             EpisodeStore.settle_silent, quiet_before, self.configuration.default_reward, now

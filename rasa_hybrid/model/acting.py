@@ -12,7 +12,7 @@ from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from rasa_hybrid.dialogue import Belief, Override, ResultSummary, SystemAction, Turn, Utterance
-from rasa_hybrid.model.arithmetic import bag_sums, lstm_step, lstm_weights, softmax
+from rasa_hybrid.model.arithmetic import bag_sums, lstm_step, lstm_weights, on_one_thread, softmax
 from rasa_hybrid.model.encoding import (
     CELL_FEATURES,
     DONTCARE_CELL,
@@ -121,14 +121,17 @@ class ActingModel:
             nothing.copy(),
         )
 
+    @on_one_thread
     def understand(self, utterances: Sequence[Utterance]) -> List[Understanding]:
         """Intents and entities of utterances without a conversation."""
         return self._reader.understand(utterances)
 
+    @on_one_thread
     def open_spans(self, users: Sequence[Optional[Utterance]]) -> List[List[Span]]:
         """For each utterance the spans that may be values of open slots, more than one where that is not clear."""
         return self._reader.open_spans(users)
 
+    @on_one_thread
     def observe(self, conversations: Sequence[Conversation], turns: Sequence[Turn]) -> List[Belief]:
         """Hears the user's side of a turn in each conversation and returns the beliefs in force.
 
@@ -160,6 +163,7 @@ class ActingModel:
             beliefs.append(belief)
         return beliefs
 
+    @on_one_thread
     def decide(
         self,
         conversations: Sequence[Conversation],

@@ -1,10 +1,16 @@
-"""What the equations in NumPy consist of: an LSTM's step, softmax, sums of a table's rows."""
+"""What the equations in NumPy consist of: an LSTM's step, softmax, sums of a table's rows; and on how many threads."""
 
 from __future__ import annotations
 
 from typing import Mapping, Sequence, Tuple
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
+
+#: A decorator of functions that multiply the small matrices of single turns: on one thread. The other threads of
+#: OpenBLAS would wait for the next product by asking again and again, which costs more than the work itself. NumPy may
+#: be left with one thread if several threads act at the same time.
+on_one_thread = ThreadpoolController().wrap(limits=1, user_api="blas")
 
 
 def lstm_weights(

@@ -14,8 +14,9 @@ from rasa_hybrid.components import activity
 from rasa_hybrid.components.channel_configuration import ChannelConfiguration
 from rasa_hybrid.components.channel_requests import RefusedError
 from rasa_hybrid.components.channel_store import StoreThreads
-from rasa_hybrid.components.conversion import TrackerReader, domain_facts
+from rasa_hybrid.components.conversion import TrackerReader
 from rasa_hybrid.components.episodes import STORE_ERRORS, TRIED_AGAIN, SetAside, assemble
+from rasa_hybrid.components.facts import domain_facts
 from rasa_hybrid.feedback import privacy
 from rasa_hybrid.feedback.store import EpisodeStore
 

@@ -10,14 +10,10 @@ from __future__ import annotations
 import copy
 import math
 import operator
-import re
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import Any, Collection, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-import numpy as np
 from rasa.shared.core.constants import ACTION_LISTEN_NAME, ACTION_SESSION_START_NAME
-from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import (
     ActionExecuted,
     ActiveLoop,
@@ -28,16 +24,10 @@ from rasa.shared.core.events import (
     UserUttered,
 )
 from rasa.shared.core.slots import (
-    BooleanSlot,
-    CategoricalSlot,
-    FloatSlot,
-    ListSlot,
-    Slot,
     TextSlot,
 )
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.core.training_data.story_reader.yaml_story_reader import DEFAULT_VALUE_TEXT_SLOTS
-from rasa.shared.nlu.training_data.message import Message
 
 from rasa_hybrid.dialogue import (
     DONTCARE,
@@ -48,11 +38,9 @@ from rasa_hybrid.dialogue import (
     Hypothesis,
     Override,
     ResultSummary,
-    SlotFacts,
     SystemAction,
     Turn,
     Utterance,
-    act_type,
     without_none,
 )
 
@@ -70,86 +58,15 @@ TAUGHT_SOURCE = "taught:"
 #: What stands in a goal for a value that a story does not name (`entities: [date]`, `slot_was_set: [date]`).
 UNNAMED = ""
 #: Values of entities without one.
-_NO_VALUE = (UNNAMED, NONE)
+NO_VALUE = (UNNAMED, NONE)
 
 #: Conversations of which the events read so far are kept, so that each message's are read once.
 _BEING_ANSWERED = 64
-_PLACEHOLDER = re.compile(r"{\s*(\w+)\s*}")
 
 
 def hybrid_metadata(event: Event) -> Mapping[str, Any]:
     """What we know of an event: the source of a slot, what a teacher corrected, the model."""
     return (event.metadata or {}).get(HYBRID) or {}
-
-
-def domain_facts(
-    domain: Domain,
-    offer_slots: Optional[Mapping[str, str]] = None,
-    responses: Optional[Mapping[str, Any]] = None,
-    choice_slots: Collection[str] = (),
-) -> DomainFacts:
-    """The facts of a domain.
-
-    Args:
-        domain: of the project.
-        offer_slots: slots that hold a property of the offered entity, and of which goal slot.
-        responses: of the domain; in training Rasa hands over a domain without them.
-        choice_slots: slots that only list what there is: no part of what an action says.
-    """
-    offer_slots = offer_slots or {}
-    responses = domain.responses if responses is None else responses
-    slots = {}
-    for slot in domain.slots:
-        if slot.name in choice_slots:
-            continue
-        mappings = slot.mappings or []
-        slots[slot.name] = SlotFacts(
-            kind=_kind(slot),
-            values=tuple(str(v) for v in slot.values if v != "__other__")
-            if isinstance(slot, CategoricalSlot)
-            else (),
-            influences=slot.influence_conversation,
-            custom=all(m.get("type") == "custom" and not m.get("action") for m in mappings),
-            initial=slot.initial_value,
-        )
-    names = [name for name in slots if name not in offer_slots]
-    actions = {}
-    for action in domain.action_names_or_texts:
-        said = placeholders(responses.get(action) or ())
-        pairs: Dict[str, Optional[str]] = dict.fromkeys(_mentioned(action, names))
-        for source in said:
-            if source in slots and offer_slots.get(source, source) in slots:
-                pairs[offer_slots.get(source, source)] = source
-        actions[action] = (act_type(action, pairs), tuple(sorted(pairs.items())))
-    forms = {name: tuple(form.get("required_slots", ())) for name, form in domain.forms.items()}
-    return DomainFacts(slots, actions, forms)
-
-
-def placeholders(responses: Iterable[Mapping[str, Any]]) -> Set[str]:
-    """Slots that the texts of an action's responses name."""
-    return {
-        name for response in responses for name in _PLACEHOLDER.findall(response.get("text") or "")
-    }
-
-
-def slot_value(facts: SlotFacts, text: str, dontcare_value: str) -> Any:
-    """The value that a slot takes for a value of the model.
-
-    Raises:
-        ValueError: if the slot's type can't hold it.
-    """
-    if text == NONE:
-        return None
-    if text == DONTCARE:
-        return dontcare_value
-    if facts.kind == "bool":
-        return text == "true"
-    if facts.kind == "float":
-        number = float(text)
-        if not math.isfinite(number):
-            raise ValueError(f"{text!r} is no finite number")
-        return number
-    return text
 
 
 @dataclass
@@ -223,36 +140,6 @@ class TrackerReader:
         dialogue = self._read(tracker, labelled=True).dialogue
         return replace(dialogue, metadata={"file": tracker.sender_source})
 
-    def with_named_values(self, dialogue: Dialogue) -> Dialogue:
-        """A worded story in which values that it does not name are those of the entities in its texts.
-
-        One that no text names either stays `UNNAMED`, which is no label.
-        """
-        known: Dict[str, str] = {}
-        turns = []
-        for turn in dialogue.turns:
-            for entity in turn.user.entities if turn.user is not None else ():
-                for slot in (entity.role, entity.name):
-                    if slot in self._goal_slots:
-                        if entity.value not in _NO_VALUE:
-                            known[slot] = self._text(slot, entity.value)
-                        break
-            goal = turn.goal
-            if goal is not None:
-                goal = {s: known.get(s, v) if v == UNNAMED else v for s, v in goal.items()}
-                known = {s: v for s, v in goal.items() if v != UNNAMED or s in known}
-            overrides = []
-            for override in turn.overrides:
-                if override.value == UNNAMED:
-                    override = replace(override, value=known.get(override.slot, UNNAMED))
-                if override.rejects == UNNAMED:
-                    override = replace(override, rejects=known.get(override.slot) or None)
-                _set(known, override.slot, override.value)
-                overrides.append(override)
-            actions = tuple(_with_named_values(action, known) for action in turn.actions)
-            turns.append(replace(turn, goal=goal, overrides=tuple(overrides), actions=actions))
-        return replace(dialogue, turns=tuple(turns))
-
     def context(
         self, slots: Mapping[str, Any], goal: Mapping[str, str], loop: Optional[str]
     ) -> Tuple[str, ...]:
@@ -273,7 +160,7 @@ class TrackerReader:
         said = text or ""
         payload = said.startswith("/")
         intent = (parse_data.get("intent") or {}).get("name")
-        entities = tuple(_entity(entity) for entity in parse_data.get("entities") or ())
+        entities = tuple(entity_of(entity) for entity in parse_data.get("entities") or ())
         if said and not payload and not labelled and not self._pipeline:
             intent, entities = None, ()
         hypotheses = _hypotheses((metadata or {}).get(ASR_HYPOTHESES))
@@ -292,7 +179,7 @@ class TrackerReader:
         for slot in self.goal_slots:
             value = progress.slots[slot]
             if value is not None:
-                text = self._text(slot, value)
+                text = self.text(slot, value)
                 self._override(progress.turn, slot, text, "action", progress.goal)
         return progress
 
@@ -355,7 +242,7 @@ class TrackerReader:
             before = dict(slots)
             slots.update({name: facts.initial for name, facts in self.facts.slots.items()})
             for slot in self.goal_slots:
-                value = self._text(slot, slots.get(slot))
+                value = self.text(slot, slots.get(slot))
                 self._override(turn, slot, value, "action", goal, before.get(slot))
         elif isinstance(event, ActiveLoop):
             progress.loop = event.name
@@ -369,14 +256,14 @@ class TrackerReader:
             for slot in (entity.role, entity.name):
                 if slot in self._goal_slots and self.facts.slots[slot].custom:
                     value = entity.value
-                    if value in _NO_VALUE:
+                    if value in NO_VALUE:
                         value = NONE if payload or turn.user.text else UNNAMED
                     else:
-                        value = self._text(slot, value)
+                        value = self.text(slot, value)
                     if payload:
                         turn.overrides.append(Override(slot, value, "button"))
                     if labelled or payload:
-                        _set(goal, slot, value)
+                        set_value(goal, slot, value)
                     break
 
     def _read_slot(
@@ -396,7 +283,7 @@ class TrackerReader:
         text = self.facts.slots[event.key].kind == TextSlot.type_name
         if labelled and text and event.value == DEFAULT_VALUE_TEXT_SLOTS:
             slots[event.key] = UNNAMED
-        value = self._text(event.key, slots[event.key])
+        value = self.text(event.key, slots[event.key])
         if turn.actions or turn.user is None:
             rejected = before if turn.actions else None
             self._override(turn, event.key, value, source or "action", goal, rejected)
@@ -404,7 +291,7 @@ class TrackerReader:
         if not self.facts.slots[event.key].custom or source:
             turn.overrides.append(Override(event.key, value, source or "mapping"))
         # Nobody but us fills a custom slot at this point: it is a story's label, which `rasa test` must not see.
-        _set(goal, event.key, value)
+        set_value(goal, event.key, value)
 
     def _override(
         self,
@@ -419,15 +306,16 @@ class TrackerReader:
         turn.settle(goal)
         rejects = None
         if value == NONE and before is not None and self.facts.slots[slot].kind != "bool":
-            rejects = self._text(slot, before)
+            rejects = self.text(slot, before)
         if (
             rejects == DONTCARE
         ):  # nothing that the user says is this value, so it would never come back
             rejects = None
         turn.overrides.append(Override(slot, value, source, len(turn.actions), rejects))
-        _set(goal, slot, value)
+        set_value(goal, slot, value)
 
-    def _text(self, slot: str, value: Any) -> str:
+    def text(self, slot: str, value: Any) -> str:
+        """A slot's value as the model names it."""
         return DONTCARE if value == self._dontcare else self.facts.text(slot, value)
 
     def _finish(self, progress: _Progress, keep: bool = False) -> None:
@@ -536,100 +424,8 @@ class _Progress:
         )
 
 
-class Wordings:
-    """Texts of the NLU examples, to word the steps of stories that only name an intent.
-
-    Args:
-        examples: messages with intent, text and entities.
-    """
-
-    def __init__(self, examples: Iterable[Message]) -> None:
-        self._texts: Dict[Tuple[str, Tuple[str, ...]], List[Utterance]] = defaultdict(list)
-        self._by_intent: Dict[str, List[Utterance]] = defaultdict(list)
-        for message in examples:
-            utterance = utterance_of(message)
-            if utterance is not None and utterance.intent:
-                self._texts[(utterance.intent, _types(utterance.entities))].append(utterance)
-                self._by_intent[utterance.intent].append(utterance)
-
-    def word(self, user: Utterance, rng: np.random.Generator) -> Utterance:
-        """The utterance with a text of the same intent and entity types, its values put into it; unchanged if none.
-
-        A step that names no entities may get any text of its intent.
-        """
-        if user.text or not user.intent:
-            return user
-        texts = self._texts.get((user.intent, _types(user.entities)))
-        if not texts and not user.entities:
-            texts = self._by_intent.get(user.intent)
-        if not texts:
-            return user
-        text = texts[int(rng.integers(len(texts)))]
-        return _with_values(text, user.entities)
-
-    def count(self, intent: str) -> int:
-        """Number of examples of an intent."""
-        return len(self._by_intent.get(intent, ()))
-
-    def word_dialogue(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
-        """The dialogue with texts for all steps that have none."""
-        return replace(dialogue, turns=tuple(self._word_turn(turn, rng) for turn in dialogue.turns))
-
-    def _word_turn(self, turn: Turn, rng: np.random.Generator) -> Turn:
-        if turn.user is None:
-            return turn
-        user = self.word(turn.user, rng)
-        unnamed = {slot for slot, value in (turn.goal or {}).items() if value == UNNAMED}
-        # The story does not say what became of entities that only the text has.
-        had, has = (
-            sum(unnamed.isdisjoint((entity.role, entity.name)) for entity in said.entities)
-            for said in (turn.user, user)
-        )
-        unknown = has > had
-        return replace(turn, user=user, goal=None if unknown else turn.goal)
-
-    def needed(self, dialogue: Dialogue) -> bool:
-        """Whether a step of the dialogue has no text."""
-        return any(
-            turn.user is not None and not turn.user.text and turn.user.intent
-            for turn in dialogue.turns
-        )
-
-
-def utterance_of(message: Message) -> Optional[Utterance]:
-    """An NLU example as an utterance; None if it has no text."""
-    text = message.get("text")
-    if not text or text.startswith("/"):
-        return None
-    entities = tuple(_entity(entity) for entity in message.get("entities") or ())
-    return Utterance(text, intent=message.get("intent"), entities=entities)
-
-
-def story_key(dialogue: Dialogue) -> str:
-    """A text by which stories are sorted, so that their order does not hang on Rasa's random ids."""
-    return repr(
-        [(t.user, sorted((t.goal or {}).items()), t.overrides, t.actions) for t in dialogue.turns]
-    )
-
-
-def _kind(slot: Slot) -> str:
-    for kind in (CategoricalSlot, BooleanSlot, FloatSlot, TextSlot, ListSlot):
-        if isinstance(slot, kind):
-            return kind.type_name
-    return slot.type_name
-
-
-def _mentioned(action: str, slots: Sequence[str]) -> List[str]:
-    """Slots whose name stands in an action's name, longer names first, no part of it twice."""
-    name, found = f"_{action}_", []
-    for slot in sorted(slots, key=len, reverse=True):
-        if f"_{slot}_" in name:
-            found.append(slot)
-            name = name.replace(f"_{slot}_", "_")
-    return found
-
-
-def _entity(entity: Mapping[str, Any]) -> Entity:
+def entity_of(entity: Mapping[str, Any]) -> Entity:
+    """An entity of Rasa's parse data or examples."""
     return Entity(
         name=str(entity.get("entity")),
         value=NONE if entity.get("value") is None else str(entity["value"]),
@@ -652,43 +448,8 @@ def _hypotheses(listed: Any) -> Tuple[Hypothesis, ...]:
     return tuple(found)
 
 
-def _types(entities: Iterable[Entity]) -> Tuple[str, ...]:
-    return tuple(sorted(f"{e.name}#{e.role or ''}#{e.group or ''}" for e in entities))
-
-
-def _with_values(text: Utterance, entities: Sequence[Entity]) -> Utterance:
-    """The text with its entities' words replaced by the values that the story names."""
-    wanted: Dict[str, List[Entity]] = defaultdict(list)
-    for entity in entities:
-        wanted[_types([entity])[0]].append(entity)
-    words, labelled, end, length = [], [], 0, 0
-    for spoken in sorted(text.entities, key=lambda e: e.start):
-        meant = wanted[_types([spoken])[0]].pop(0) if wanted[_types([spoken])[0]] else spoken
-        said = (
-            text.text[spoken.start : spoken.end]
-            if meant.value in (spoken.value, *_NO_VALUE)
-            else meant.value
-        )
-        before = text.text[end : spoken.start]
-        words += [before, said]
-        start = length + len(before)
-        length = start + len(said)
-        value = meant.value if meant.value not in _NO_VALUE else spoken.value
-        labelled.append(replace(spoken, value=value, start=start, end=length))
-        end = spoken.end
-    words.append(text.text[end:])
-    return replace(text, text="".join(words), entities=tuple(labelled))
-
-
-def _with_named_values(action: SystemAction, known: Mapping[str, str]) -> SystemAction:
-    acts = tuple(
-        replace(act, value=known.get(act.slot)) if act.slot and act.value == UNNAMED else act
-        for act in action.acts
-    )
-    return replace(action, acts=acts)
-
-
-def _set(goal: Dict[str, str], slot: str, value: str) -> None:
+def set_value(goal: Dict[str, str], slot: str, value: str) -> None:
+    """Puts a value into a goal, in which slots without one do not stand."""
     if value == NONE:
         goal.pop(slot, None)
     else:

@@ -19,14 +19,9 @@ from rasa_hybrid.components.configuration import (
     INTERNAL_SLOTS,
     PolicyConfiguration,
 )
-from rasa_hybrid.components.conversion import (
-    TAUGHT_SOURCE,
-    UNNAMED,
-    TrackerReader,
-    Wordings,
-    story_key,
-)
+from rasa_hybrid.components.conversion import TAUGHT_SOURCE, UNNAMED, TrackerReader
 from rasa_hybrid.components.corpus import make_missing
+from rasa_hybrid.components.wordings import Wordings, story_key, with_named_values
 from rasa_hybrid.corpora import CorpusError, read_jsonl
 from rasa_hybrid.dialogue import (
     LISTEN,
@@ -206,7 +201,7 @@ def story_dialogues(
     for story in ordered:
         count = copies if wordings.needed(story) else 1
         worded += [
-            reader.with_named_values(wordings.word_dialogue(story, rng)) for _ in range(count)
+            with_named_values(wordings.word_dialogue(story, rng), reader) for _ in range(count)
         ]
     return worded
 

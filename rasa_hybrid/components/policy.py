@@ -39,16 +39,9 @@ import rasa_hybrid
 from rasa_hybrid.components import activity, rasa_internals
 from rasa_hybrid.components.activity import Exploration, session_begun
 from rasa_hybrid.components.configuration import check_configuration, default_configuration
-from rasa_hybrid.components.conversion import (
-    HYBRID,
-    KNOWLEDGE_BASE,
-    LEAST_KEPT,
-    MODEL,
-    TEACHER,
-    placeholders,
-    slot_value,
-)
+from rasa_hybrid.components.conversion import HYBRID, KNOWLEDGE_BASE, LEAST_KEPT, MODEL, TEACHER
 from rasa_hybrid.components.corpus import make_missing
+from rasa_hybrid.components.facts import placeholders, slot_value
 from rasa_hybrid.components.loading import (
     load_checkpoint,
     open_knowledge_base,

@@ -17,7 +17,8 @@ from rasa.shared.core.domain import Domain
 from rasa.shared.core.trackers import DialogueStateTracker
 
 from rasa_hybrid.components.configuration import PolicyConfiguration
-from rasa_hybrid.components.conversion import Reading, TrackerReader, domain_facts
+from rasa_hybrid.components.conversion import Reading, TrackerReader
+from rasa_hybrid.components.facts import domain_facts
 from rasa_hybrid.dialogue import (
     Belief,
     DomainFacts,

@@ -30,7 +30,8 @@ from rasa.shared.core.events import (
 from rasa.shared.core.trackers import DialogueStateTracker
 
 from rasa_hybrid.components import activity
-from rasa_hybrid.components.conversion import HYBRID, TEACHER, slot_value
+from rasa_hybrid.components.conversion import HYBRID, TEACHER
+from rasa_hybrid.components.facts import slot_value
 from rasa_hybrid.components.policy import HybridPolicy
 from rasa_hybrid.components.runtime import TurnState
 from rasa_hybrid.components.teaching_events import (

@@ -19,12 +19,8 @@ from rasa.shared.exceptions import InvalidConfigException
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
 from rasa_hybrid.components.configuration import PolicyConfiguration, check_domain, check_offers
-from rasa_hybrid.components.conversion import (
-    TrackerReader,
-    Wordings,
-    domain_facts,
-    utterance_of,
-)
+from rasa_hybrid.components.conversion import TrackerReader
+from rasa_hybrid.components.facts import domain_facts
 from rasa_hybrid.components.lessons import (
     corpus_dialogues,
     digressions,
@@ -41,6 +37,7 @@ from rasa_hybrid.components.lessons import (
 from rasa_hybrid.components.loading import open_knowledge_base
 from rasa_hybrid.components.progress import epochs_on_stderr
 from rasa_hybrid.components.tokenizer import splitter_of
+from rasa_hybrid.components.wordings import Wordings, utterance_of
 from rasa_hybrid.dialogue import TAUGHT
 from rasa_hybrid.dialogue.normalise import Splitter
 from rasa_hybrid.learning.supervised import SupervisedTrainer

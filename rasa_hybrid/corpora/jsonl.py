@@ -49,6 +49,8 @@ def read_jsonl(path: Union[str, Path]) -> Iterator[Dialogue]:
                 yield dialogue_from_json(json.loads(line))
             except json.JSONDecodeError as error:
                 raise CorpusError(f"{path}:{number}: broken JSON ({error}).") from error
+            except RecursionError:
+                raise CorpusError(f"{path}:{number}: lists or objects are nested too deeply.") from None
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise CorpusError(
                     f"{path}:{number}: not a dialogue ({type(error).__name__}: {error})."

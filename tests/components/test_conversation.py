@@ -19,7 +19,8 @@ from rasa.shared.core.events import (
 )
 from rasa.shared.core.trackers import DialogueStateTracker
 
-from rasa_hybrid.components.conversion import TrackerReader, domain_facts
+from rasa_hybrid.components.conversion import TrackerReader
+from rasa_hybrid.components.facts import domain_facts
 from rasa_hybrid.components.loading import served_runtime
 from rasa_hybrid.dialogue import Override
 from tests.components.running import Conversation, best_values, run

@@ -23,14 +23,10 @@ from rasa.shared.core.training_data.story_reader.yaml_story_reader import YAMLSt
 from rasa.shared.nlu.training_data.message import Message
 
 from rasa_hybrid.components.configuration import check_configuration, default_configuration
-from rasa_hybrid.components.conversion import (
-    HYBRID,
-    TrackerReader,
-    Wordings,
-    domain_facts,
-    slot_value,
-)
+from rasa_hybrid.components.conversion import HYBRID, TrackerReader
+from rasa_hybrid.components.facts import domain_facts, slot_value
 from rasa_hybrid.components.lessons import story_dialogues
+from rasa_hybrid.components.wordings import Wordings
 from rasa_hybrid.dialogue import (
     Dialogue,
     DialogueAct,

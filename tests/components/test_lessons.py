@@ -9,7 +9,7 @@ from rasa.shared.core.domain import Domain
 from rasa.shared.nlu.training_data.message import Message
 from rasa.shared.nlu.training_data.training_data import TrainingData
 
-from rasa_hybrid.components.conversion import domain_facts
+from rasa_hybrid.components.facts import domain_facts
 from rasa_hybrid.components.lessons import listed_values
 from rasa_hybrid.dialogue import Dialogue, DomainFacts, Turn, Utterance
 from rasa_hybrid.dialogue.domain import SlotFacts

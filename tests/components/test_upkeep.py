@@ -29,7 +29,7 @@ from rasa_hybrid.components.channel_requests import RefusedError
 from rasa_hybrid.components.channel_store import StoreThreads
 from rasa_hybrid.components.channel_upkeep import Upkeep
 from rasa_hybrid.components.collector import Collector
-from rasa_hybrid.components.conversion import domain_facts
+from rasa_hybrid.components.facts import domain_facts
 from rasa_hybrid.feedback.records import Outcome, StoredEpisode, episode_id
 from rasa_hybrid.feedback.store import EpisodeStore
 

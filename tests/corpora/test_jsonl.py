@@ -156,6 +156,7 @@ GOOD = '{"id": "1", "turns": []}'
     ("line", "complaint"),
     [
         ("{", "broken JSON"),
+        ("[" * 100_000, "nested too deeply"),
         ("[1]", "not a dialogue"),
         ("3", "not a dialogue"),
         ('{"id": "2"}', "turns"),

@@ -26,7 +26,9 @@ from rasa_hybrid.simulation.agents import DialogueReader
 
 BOTS = ("hybrid", "stock", "stock-lookup", "form")
 _HYBRID_CONFIG = PROJECT / "config.yml"
-#: Settings of HybridPolicy with which few dialogues are learnt fast: smaller and fewer steps, but longer ones.
+#: Dialogues that are few, and settings of HybridPolicy with which they are learnt fast: fewer steps of fewer dialogues,
+#: but longer ones.
+_FEW = 1000
 _FEW_DIALOGUES = {
     "epochs": 1,
     "least_steps": 650,
@@ -161,7 +163,7 @@ def write_project(folder: Path, bot: str, dialogues: int, seed: int, epochs: int
     if bot == "hybrid":
         stories.unlink()
         write_jsonl(data / "simulated.jsonl", corpus)
-        config = hybrid_config()
+        config = hybrid_config(dialogues)
     elif bot == "form":
         stories.unlink()
         config, domain, rules = lookup.PIPELINE + form.POLICIES, form.domain(domain), form.RULES
@@ -191,14 +193,14 @@ def write_project(folder: Path, bot: str, dialogues: int, seed: int, epochs: int
     return folder
 
 
-def hybrid_config() -> str:
-    """The example's configuration, with the dialogues of the file as its only ones and settings for so few."""
+def hybrid_config(dialogues: int) -> str:
+    """The example's configuration, with the dialogues of the file as its only ones, seen once if they are many."""
     import yaml
 
     config = yaml.safe_load(_HYBRID_CONFIG.read_text(encoding="utf-8"))
     del config["importers"]
     policy = config["policies"][0]
-    policy.update(_FEW_DIALOGUES)
+    policy.update(_FEW_DIALOGUES if dialogues <= _FEW else {"epochs": 1})
     policy["corpus"] = [{"path": "data/simulated.jsonl"}]
     return yaml.safe_dump(config, sort_keys=False)
 

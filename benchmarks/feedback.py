@@ -24,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.__main__ import PROJECT, machine
+from benchmarks.common import PROJECT, machine
 from benchmarks.serving import project_of
 from rasa_hybrid.feedback.store import EpisodeStore
 from tests.components.bot_server import bot_server

@@ -19,7 +19,7 @@ from typing import Any, Dict, List, Tuple
 import click
 
 from benchmarks import form, lookup, stock
-from benchmarks.__main__ import PROJECT, ensure_knowledge_base, machine
+from benchmarks.common import PROJECT, ensure_knowledge_base, machine
 from benchmarks.serving import action_server, environment, served
 from benchmarks.stock_reader import FormReader, StockReader
 from rasa_hybrid.simulation.agents import DialogueReader

@@ -21,7 +21,7 @@ import requests
 import yaml
 from tqdm import tqdm
 
-from benchmarks.__main__ import PROJECT, ensure_knowledge_base, machine
+from benchmarks.common import PROJECT, ensure_knowledge_base, machine
 from benchmarks.serving import action_server, served
 from rasa_hybrid.simulation.rasa_server import RasaServerAgent
 from tests.components.bot_server import free_port

@@ -24,7 +24,7 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.__main__ import PROJECT, ensure_knowledge_base, machine
+from benchmarks.common import PROJECT, ensure_knowledge_base, machine
 
 FLOOR = "rules only"
 SECONDS_TO_START = 300

@@ -67,7 +67,8 @@ SMALL = {
     r"python -m benchmarks\.feedback ": "--actions {actions} --rate 5 --seconds 1 --conversations 1 --feedback 10 --kills 1",
     r"python -m tests\.components\.record_stock ": "moodbot",
     "python build_knowledge_base.py$": "",
-    "make bench( |$)": "ARGS='--repetitions 1 --dialogues 8'",
+    r"python -m benchmarks\.speed( |$)": "--dialogues 8 --repetitions 1",
+    "make bench( |$)": "ARGS='--dialogues 8 --epochs 1 --growth 12 --recorded 2 --users 1 --messages 4 --clients 2 --played 8 --repetitions 1'",
     "make (demo|format)$": "",
     f"cd {MOVIES}$": "",
     "rasa (train|test|data validate)$": "",
@@ -100,6 +101,7 @@ CHANGED: Dict[str, List[Tuple[str, str]]] = {
     ],
     f"{MOVIES}/endpoints.yml": [("5055", "{port}")],
     f"{MOVIES}/demo.py": [_PATIENT],
+    "benchmarks/peers.py": [('"least_steps": 650', '"least_steps": 1')],
     "benchmarks/serving.py": [_PATIENT],
     "tests/projects/moodbot/config_diet.yml": [(r"epochs: \d+", "epochs: 1")],
 }

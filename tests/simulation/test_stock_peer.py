@@ -8,7 +8,7 @@ import yaml
 from rasa_sdk import Tracker
 
 from benchmarks import stock
-from benchmarks.__main__ import PROJECT
+from benchmarks.common import PROJECT
 from rasa_hybrid.knowledge import SqlKnowledgeBase
 from rasa_hybrid.simulation import load_simulator
 

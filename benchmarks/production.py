@@ -59,7 +59,7 @@ class RatedServer(RasaServerAgent):
 @click.option("--conversations", default=2000, show_default=True)
 @click.option("--at-once", default=8, show_default=True)
 @click.option("--surface", default="extended-teach", show_default=True, help="Users' wordings.")
-@click.option("--learning-rate", default=0.0003, show_default=True, help="Of the learner.")
+@click.option("--learning-rate", default=0.0005, show_default=True, help="Of the learner.")
 @click.option("--users", default=1000, show_default=True, help="That measure, on each surface.")
 def main(
     model: Path,
@@ -79,7 +79,7 @@ def main(
     simulator = load_simulator(str(PROJECT), surface)
     effects = SideEffects(simulator.flow)
     failed, successes, started = 0, [], time.time()
-    with action_server(project), served(base, project) as (url, _, _):
+    with action_server(project), served(base, project, alone=False) as (url, _, _):
         agent = RatedServer(url, simulator, effects, workers=at_once)
         environment = Environment(simulator, agent, effects)
         rollouts = environment.rollouts(conversations, _TALKING, at_once)

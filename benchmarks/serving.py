@@ -158,8 +158,16 @@ def talk(url: str, texts: Sequence[Sequence[str]], clients: int) -> Tuple[List[f
 
 
 @contextmanager
-def served(archive: Path, folder: Path) -> Iterator[Tuple[str, subprocess.Popen, float]]:
-    """A running server: its URL, its process, and the seconds until it answered."""
+def served(
+    archive: Path, folder: Path, alone: bool = True
+) -> Iterator[Tuple[str, subprocess.Popen, float]]:
+    """A running server: its URL, its process, and the seconds until it answered.
+
+    Args:
+        archive: of the bot.
+        folder: of its project.
+        alone: keep it, with all that it starts, to the last core.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -169,7 +177,12 @@ def served(archive: Path, folder: Path) -> Iterator[Tuple[str, subprocess.Popen,
     with tempfile.TemporaryFile() as log:
         started = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=folder, env=environment(), stdout=log, stderr=log, preexec_fn=last_core
+            command,
+            cwd=folder,
+            env=environment(),
+            stdout=log,
+            stderr=log,
+            preexec_fn=last_core if alone else None,
         )
         try:
             while not answers(url):

@@ -167,7 +167,7 @@ def collect(
 )
 @click.option(
     "--learning-rate",
-    default=0.0003,
+    default=0.0005,
     type=click.FloatRange(0, 1, min_open=True),
     help="Adam's step size.",
 )

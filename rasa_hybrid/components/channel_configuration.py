@@ -54,7 +54,7 @@ DEFAULTS: Dict[str, Any] = {
         "least": 25,
         "most": 500,
         "share_of_sender": 0.2,
-        "learning_rate": 0.0003,
+        "learning_rate": 0.0005,
         "interval": 10,
     },
     # The page on which people correct the bot while they talk to it.

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 #: Episodes that are looked at in one sweep because they wait.
 _MOST = 10_000
-#: Share of the time of the event loop that reading conversations may take.
-_SHARE = 0.05
+#: Seconds between two conversations that are read, and how many times as long as reading took, whichever is more.
+_PACE, _PAUSE = 0.02, 3.0
 #: Seconds until a conversation that was not there is looked for again.
 _ABSENCE = 60.0
 #: Seconds after which feedback whose conversation is not in the tracker store is given up.
@@ -85,7 +85,7 @@ class Upkeep:
         waiting = await self._store.read(EpisodeStore.waiting, quiet_before, _MOST)
         self._due.update(dict.fromkeys(sender for _, sender in waiting))
         reader = _reader(agent)
-        stored, pause = 0, 0.0
+        stored, pause = 0, _PACE
         for sender in list(self._due):
             if not (self._absent.holds(sender) or self._failed.holds(sender)):
                 # Tracker stores of Rasa block the event loop: requests get their turn in between.
@@ -101,7 +101,7 @@ class Upkeep:
                         f"The conversation {sender!r} could not be stored; it is tried again in an hour."
                     )
                     self._failed.put(sender, TRIED_AGAIN)
-                pause = (time.perf_counter() - started) / _SHARE
+                pause = max(_PACE, _PAUSE * (time.perf_counter() - started))
             del self._due[sender]
         await self._store.write(
             EpisodeStore.settle_silent, quiet_before, self.configuration.default_reward, now

@@ -42,7 +42,7 @@ class LearnerSettings:
     #: Episodes of one update of REINFORCE.
     mini_batch: int = 25
     #: Adam's step size, of both kinds of learning.
-    learning_rate: float = 0.0003
+    learning_rate: float = 0.0005
     #: Largest importance weight of a decision.
     importance_clip: float = 10.0
     #: Share of a mini-batch below whose effective size nothing is learnt from it.
@@ -262,8 +262,6 @@ class Learner:
             importance_clip=self.settings.importance_clip,
             least_effective=self.settings.least_effective,
             batch_size=self.settings.mini_batch,
-            # As eq. 5 has it; the corpus that is mixed in keeps the step near to its parent.
-            dropout=False,
         )
         reinforcer = Reinforcer(encoder, weights, settings, corpus)
         self._restore(reinforcer, parent, "reinforce")

@@ -28,7 +28,7 @@ from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.checkpoint import load, save
 from rasa_hybrid.model.network import initial_weights
 from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
-from rasa_hybrid.model.settings import Settings, SettingsError
+from rasa_hybrid.model.settings import Settings, SettingsError, check_flag
 from rasa_hybrid.simulation import Simulator, load_simulator
 
 #: Seeds of the users that measure and of the corpus of table 2: nobody learns from them.
@@ -51,6 +51,7 @@ class Experiment:
         earlier: supervised dialogues that are learnt again beside what is taught or rewarded.
         reinforced_dialogues: dialogues of REINFORCE, of every run.
         reinforce: settings of REINFORCE.
+        scratch: whether REINFORCE is run from untrained weights, too.
         measure_every: dialogues between two points of the curves of REINFORCE.
         measure_dialogues: simulated users of a point.
         final_dialogues: simulated users of the tables.
@@ -67,6 +68,7 @@ class Experiment:
     earlier: int = 2000
     reinforced_dialogues: int = 10_000
     reinforce: Mapping[str, Any] = field(default_factory=dict)
+    scratch: bool = True
     measure_every: int = 1000
     measure_dialogues: int = 200
     final_dialogues: int = 3000
@@ -84,6 +86,7 @@ class Experiment:
         ):
             _whole(name, getattr(self, name), 1)
         _whole("earlier", self.earlier, 0)
+        check_flag("scratch", self.scratch)
         if list(self.taught) != sorted(set(self.taught)):
             raise SettingsError(f"taught: {list(self.taught)} has to rise.")
         for count in self.taught:
@@ -205,7 +208,8 @@ def stages(experiment: Experiment) -> List[Stage]:
         found.append(Stage("SL+RL", SUPERVISED, "reinforce", rewarded))
     found.append(Stage(POLICY_ONLY, SUPERVISED, "policy only", rewarded))
     found += [Stage(f"{name}+RL", name, "reinforce", rewarded) for name in others[1:]]
-    found.append(Stage(SCRATCH, SUPERVISED, "from scratch", rewarded))
+    if experiment.scratch:
+        found.append(Stage(SCRATCH, SUPERVISED, "from scratch", rewarded))
     return found
 
 

@@ -178,12 +178,19 @@ def test_the_full_experiment_is_what_runs_without_a_file():
     assert {**described.to_dict(), "differences": ()} == Experiment().to_dict()
 
 
+def test_reinforce_from_scratch_can_be_left_out():
+    names = [stage.name for stage in stages(Experiment(taught=(5,), scratch=False))]
+    assert names == ["SL", "SL+IL5", "SL+IL5+RL", "SL+RL", "SL+RL policy only"]
+    assert [s.name for s in stages(Experiment(taught=(5,)))] == [*names, "RL"]
+
+
 def test_mistakes_in_an_experiment_name_file_and_key(tmp_path):
     path = tmp_path / "e.yml"
     for content, message in (
         ("taugth: [1]", "taugth: no such key"),
         ("taught: [5, 5]", "has to rise"),
         ("reinforce: {discount: 2}", "discount: 2 is not allowed"),
+        ("scratch: 0", "scratch: 0 is not allowed"),
         ("- 1", "keys and values are expected"),
     ):
         path.write_text(content)

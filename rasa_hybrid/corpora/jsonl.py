@@ -50,7 +50,9 @@ def read_jsonl(path: Union[str, Path]) -> Iterator[Dialogue]:
             except json.JSONDecodeError as error:
                 raise CorpusError(f"{path}:{number}: broken JSON ({error}).") from error
             except RecursionError:
-                raise CorpusError(f"{path}:{number}: lists or objects are nested too deeply.") from None
+                raise CorpusError(
+                    f"{path}:{number}: lists or objects are nested too deeply."
+                ) from None
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise CorpusError(
                     f"{path}:{number}: not a dialogue ({type(error).__name__}: {error})."

@@ -7,6 +7,7 @@ processes of its own. What was measured is kept in a folder, so that a run which
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -82,7 +83,9 @@ def main(out: Path, parts: Sequence[str], bots: Sequence[str], **sizes: Any) -> 
         known = run(task, folder / "figures")
         seconds = time.perf_counter() - started
         console.print("known" if known else f"{seconds:,.0f} s")
-    tables = list(report(measured(folder / "figures")))
+    # What was measured with other sizes or of other bots is no part of this comparison.
+    wanted = list(planned(folder, PARTS, bots, sizes))
+    tables = list(report(measured(folder / "figures", wanted)))
     for title, columns, rows in tables:
         table = Table(*columns, title=title, title_justify="left")
         for row in rows:
@@ -98,14 +101,16 @@ def planned(
 ) -> Iterator[Task]:
     """What is to be measured, in order: servers at the end, as trainings keep a machine warm."""
     peers = "benchmarks.peers"
-    archives = [f"--bot={bot}={folder / 'bots' / bot / 'models' / bot}.tar.gz" for bot in bots]
+    # Bots that learnt something else lie elsewhere, so that what was measured of them is not taken for theirs.
+    home = folder / f"bots-{sizes['dialogues']}-{sizes['epochs']}"
+    archives = [f"--bot={bot}={home / bot / 'models' / bot}.tar.gz" for bot in bots]
     if "speed" in parts:
         counts = [f"--dialogues={sizes['played']}", f"--repetitions={sizes['repetitions']}"]
         yield Task("speed", ("benchmarks.speed", "--json", *counts))
     if {"train", "read", "talk", "serving"} & set(parts):
         learnt = [f"--dialogues={sizes['dialogues']}", f"--epochs={sizes['epochs']}"]
         for bot in bots:
-            to = [f"--out={folder / 'bots'}", f"--bot={bot}"]
+            to = [f"--out={home}", f"--bot={bot}"]
             yield Task(f"train {bot}", (peers, "train", *to, *learnt))
     if "growth" in parts:
         for count in sizes["growth"]:
@@ -138,13 +143,19 @@ def run(task: Task, folder: Path) -> bool:
         raise click.ClickException(f"{' '.join(task.command)} failed; see {log}")
     lines = [line for line in done.stdout.decode().splitlines() if line.startswith("{")]
     result = {"command": list(task.command), "results": [json.loads(line) for line in lines]}
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
     return False
 
 
-def measured(folder: Path) -> Dict[str, List[Result]]:
-    """All figures of a folder, by the task that made them."""
-    return {path.stem: _read(path)["results"] for path in sorted(folder.glob("*.json"))}
+def measured(folder: Path, tasks: Optional[Sequence[Task]] = None) -> Dict[str, List[Result]]:
+    """The figures of a folder by the name of the task that made them: of these very tasks, or all."""
+    found = {path.stem: _read(path) for path in sorted(folder.glob("*.json"))}
+    if tasks is not None:
+        wanted = {task.name: list(task.command) for task in tasks}
+        found = {name: each for name, each in found.items() if wanted.get(name) == each["command"]}
+    return {name: each["results"] for name, each in found.items()}
 
 
 def report(figures: Mapping[str, List[Result]]) -> Iterator[Figures]:

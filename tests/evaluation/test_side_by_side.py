@@ -49,6 +49,16 @@ def test_what_was_measured_is_kept_unless_it_was_measured_otherwise(module, tmp_
     assert measured(folder) == {"one": [{"said": "b"}]}
 
 
+def test_figures_of_bots_that_learnt_something_else_are_not_theirs(module, tmp_path):
+    folder = tmp_path / "figures"
+    [*_, serving] = planned(tmp_path, ("serving",), ("hybrid",), SIZES)
+    [*_, others] = planned(tmp_path, ("serving",), ("hybrid",), {**SIZES, "dialogues": 8})
+    assert serving.name == others.name and serving.command != others.command
+    run(Task("one", ("measuring", "a")), folder)
+    assert measured(folder, [Task("one", ("measuring", "a"))]) == {"one": [{"said": "a"}]}
+    assert measured(folder, [Task("one", ("measuring", "b"))]) == {}
+
+
 def test_a_measurement_that_fails_names_its_log_and_is_made_again(module, tmp_path):
     folder = tmp_path / "figures"
     with pytest.raises(click.ClickException, match=r"measuring bad failed; see .*one\.log"):
@@ -60,7 +70,7 @@ def test_a_measurement_that_fails_names_its_log_and_is_made_again(module, tmp_pa
 def test_bots_are_trained_before_they_are_measured(tmp_path):
     tasks = list(planned(tmp_path, ("serving",), ("hybrid", "form"), SIZES))
     assert [task.name for task in tasks] == ["train hybrid", "train form", "serving"]
-    assert f"--bot=form={tmp_path}/bots/form/models/form.tar.gz" in tasks[-1].command
+    assert f"--bot=form={tmp_path}/bots-400-100/form/models/form.tar.gz" in tasks[-1].command
     names = [task.name for task in planned(tmp_path, PARTS, ("hybrid",), SIZES)]
     assert names[0] == "speed" and names[-1] == "serving"
     assert {"growth 4000", "read train", "talk extended-test"} <= set(names)

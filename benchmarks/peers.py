@@ -8,6 +8,7 @@ took. `talk` lets simulated users talk to the served bots, `read` lets the bots 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -98,10 +99,14 @@ def talk(bots: List[str], dialogues: int, seed: int, surface: str) -> None:
 @click.option("--surface", default="train", show_default=True, help="How users put things.")
 def read(bots: List[str], dialogues: int, seed: int, surface: str) -> None:
     """The bots follow recorded dialogues: joint goal accuracy, and act accuracy on given histories."""
+    from rasa.utils.log_utils import configure_structlog
+
     from rasa_hybrid.evaluation.interaction import corpus_report
     from rasa_hybrid.learning.agent import load_agent
     from rasa_hybrid.simulation import SideEffects, load_simulator, self_play
 
+    # Else Rasa writes each state of each tracker beside the figures.
+    configure_structlog(logging.ERROR)
     simulator = load_simulator(str(PROJECT), surface)
     recorded = list(self_play(simulator, dialogues, seed))
     for name, archive in named(bots):

@@ -118,10 +118,10 @@ class TrackerReader:
     def live(self, tracker: DialogueStateTracker) -> Reading:
         """A conversation that goes on; while a message is answered only events that are new are read."""
         events = tracker.applied_events()
-        known, progress = self._live.get(tracker.sender_id, ([], None))
+        # Taken out while it changes: who reads the same conversation meanwhile begins anew.
+        known, progress = self._live.pop(tracker.sender_id, ([], None))
         if progress is None or not _begins_with(events, known):
             known, progress = [], self._begin()
-        progress = progress.copy()
         for event in events[len(known) :]:
             self._read_event(progress, event)
         while len(self._live) >= _BEING_ANSWERED:

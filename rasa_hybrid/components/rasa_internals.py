@@ -6,7 +6,9 @@ another policy wins, Rasa forgets what ours knows of the turn: the ensemble then
 learns from augmented stories, none are made, and stories stay that differ only in values which Rasa's policies do not see. With every answer of a custom action Rasa checks that its own schema is one,
 which blocks the server for longer than the rest of a message takes: answers are compared with a schema that was checked
 once. For every event of a tracker that is loaded Rasa goes through all classes of events to find the one of its name, a
-sixth of a message's time: what was found is remembered. On another version of Rasa all of this is as in stock Rasa.
+sixth of a message's time: what was found is remembered. For each run of a model's graph Rasa has dask plan it anew, an
+eighth of a message's time: nodes are called when another one needs them. On another version of Rasa all of this is as in
+stock Rasa.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from rasa.core.policies.policy import PolicyPrediction
 from rasa.core.policies.rule_policy import RulePolicy
 from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
+from rasa.engine.runner.dask import DaskGraphRunner
 from rasa.graph_components.providers.training_tracker_provider import TrainingTrackerProvider
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import Event, UserUttered
@@ -61,6 +64,9 @@ def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) ->
     resolve = _original(Event, "resolve_by_type", ["type_name", "default"])
     if resolve is not None:
         _replace(Event, resolve, _remembering(resolve), staticmethod)
+    run = _original(DaskGraphRunner, "run", ["self", "inputs", "targets"])
+    if run is not None:
+        _replace(DaskGraphRunner, run, _without_plan(run))
     expected = ["config", "model_storage", "resource", "execution_context"]
     create = _original(TrainingTrackerProvider, "create", expected)
     if create is not None:
@@ -179,6 +185,34 @@ def _with_all_stories(original: Callable) -> Callable:
         return trackers
 
     return provide
+
+
+def _without_plan(original: Callable) -> Callable:
+    """Runs a trained graph by calling its nodes; what trains has hooks, and results that dask frees as soon as it can."""
+
+    @functools.wraps(original)
+    def run(
+        self: DaskGraphRunner,
+        inputs: Optional[Dict[str, Any]] = None,
+        targets: Optional[List[str]] = None,
+    ) -> Dict[str, Any]:
+        schema, nodes = self._graph_schema, self._instantiated_nodes
+        wanted = targets or schema.target_names
+        is_known = nodes.keys().isdisjoint(inputs or ()) and nodes.keys() >= set(wanted)
+        if not is_known or any(node._hooks for node in nodes.values()):
+            return original(self, inputs, targets)
+        results: Dict[str, Any] = {name: (name, value) for name, value in (inputs or {}).items()}
+
+        def result(name: str) -> Any:
+            if name not in results:
+                if name not in nodes:
+                    return name  # an input that is not given: as dask does
+                results[name] = nodes[name](*map(result, schema.nodes[name].needs.values()))
+            return results[name]
+
+        return dict(map(result, wanted))
+
+    return run
 
 
 _INTERACTIVE_MODULE = "rasa.core.training.interactive"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict
+from typing import Any, Dict, List, Optional
 
 import pytest
 from jsonschema import ValidationError
 from rasa.core.actions.action import RemoteAction
 from rasa.core.policies.rule_policy import RulePolicy
 from rasa.core.policies.ted_policy import TEDPolicy
-from rasa.engine.graph import ExecutionContext, GraphSchema, SchemaNode
+from rasa.engine.exceptions import GraphComponentException, GraphRunError
+from rasa.engine.graph import ExecutionContext, GraphComponent, GraphSchema, SchemaNode
+from rasa.engine.runner.dask import DaskGraphRunner
 from rasa.engine.storage.resource import Resource
 from rasa.graph_components.providers.training_tracker_provider import TrainingTrackerProvider
 from rasa.shared.core.domain import Domain
@@ -96,3 +98,79 @@ def test_stories_that_only_values_tell_apart_are_all_learnt(learners: list, lear
     # As Rasa's graph calls it.
     trackers = TrainingTrackerProvider.provide(provider, stories, domain)
     assert {tracker.sender_id for tracker in trackers} == learnt
+
+
+class Adder(GraphComponent):
+    """Adds what it is given; keeps count of its calls."""
+
+    calls: List[str] = []
+
+    @classmethod
+    def create(cls, config: Dict[str, Any], *_: Any, **__: Any) -> Adder:
+        adder = cls()
+        adder.config = config
+        return adder
+
+    def add(self, a: int, b: Optional[int] = None) -> int:
+        self.calls.append(self.config["name"])
+        if a < 0:
+            raise ValueError("negative")
+        return a + (b or 0)
+
+
+def adders() -> DaskGraphRunner:
+    """c = (a + b) + a, of a = input and b = a + other input."""
+    needs: Dict[str, Dict[str, str]] = {
+        "a": {"a": "__first__"},
+        "b": {"a": "a", "b": "__second__"},
+        "c": {"a": "b", "b": "a"},
+        "unneeded": {"a": "c"},
+    }
+    schema = GraphSchema(
+        {
+            name: SchemaNode(
+                needs=of,
+                uses=Adder,
+                constructor_name="create",
+                fn="add",
+                config={"name": name},
+                eager=True,
+                is_target=name == "c",
+            )
+            for name, of in needs.items()
+        }
+    )
+    Adder.calls.clear()
+    return DaskGraphRunner(schema, None, ExecutionContext(schema))  # type: ignore[arg-type]
+
+
+def stock_run(runner: DaskGraphRunner, *arguments: Any) -> Dict[str, Any]:
+    result: Dict[str, Any] = DaskGraphRunner.run.__wrapped__(runner, *arguments)  # type: ignore[attr-defined]
+    return result
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets"),
+    [
+        ({"__first__": 2, "__second__": 5}, None),
+        ({"__first__": 2, "__second__": 5}, ["b", "c"]),
+        ({"__first__": 2}, ["a"]),  # of an input that others need
+        ({"__first__": 2, "b": 1}, ["c"]),  # in place of a node
+    ],
+)
+def test_a_graph_gives_what_dask_makes_of_it(
+    inputs: Dict[str, int], targets: Optional[List[str]]
+) -> None:
+    expected = stock_run(adders(), inputs, targets)
+    called = sorted(Adder.calls)
+    assert adders().run(inputs, targets) == expected
+    assert sorted(Adder.calls) == called  # each node once, none that nobody needs
+
+
+@pytest.mark.parametrize("inputs", [{"__first__": -1, "__second__": 0}, {"__first__": 2}])
+def test_errors_of_nodes_are_raised_as_by_dask(inputs: Dict[str, int]) -> None:
+    with pytest.raises((GraphComponentException, GraphRunError)) as stock:
+        stock_run(adders(), inputs)
+    with pytest.raises(stock.type, match=str(stock.value)) as ours:
+        adders().run(inputs)
+    assert repr(ours.value.__cause__) == repr(stock.value.__cause__)

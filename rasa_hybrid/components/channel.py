@@ -15,7 +15,7 @@ import uuid
 from collections import OrderedDict
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, Optional
 
-from rasa.core.channels.channel import CollectingOutputChannel, InputChannel, UserMessage
+from rasa.core.channels.channel import InputChannel, UserMessage
 from rasa.shared.exceptions import InvalidConfigException
 from sanic import Blueprint, response
 from sanic.exceptions import SanicException
@@ -29,6 +29,7 @@ from rasa_hybrid.components.channel_configuration import (
     ChannelConfiguration,
     check_channel,
 )
+from rasa_hybrid.components.channel_replies import Breaks, Replies
 from rasa_hybrid.components.channel_requests import (
     TOKEN_HEADER,
     Client,
@@ -63,8 +64,6 @@ logger = logging.getLogger(__name__)
 EPISODE_HEADER = "X-Episode"
 #: Episodes of which is remembered that the store knows them.
 _REMEMBERED = 10_000
-#: Seconds for other requests between two replies of a turn.
-_YIELD = 0.001
 
 
 class FeedbackChannel(InputChannel):
@@ -96,6 +95,7 @@ class FeedbackChannel(InputChannel):
         learning = configuration.learning
         self._learner = EmbeddedLearner(configuration.store, learning) if learning else None
         self._store = StoreThreads(configuration.store)
+        self._breaks = Breaks(self._store.settled)
         self._upkeep = Upkeep(configuration, self._store)
         # Counted apart, as anybody may chat as a sender, but only the sender may rate.
         self._chats = RateLimit(configuration.requests_per_minute)
@@ -158,7 +158,7 @@ class FeedbackChannel(InputChannel):
         check_identity(client, sender)
         self._chats.check(sender)
         is_party = await self._may_have_token(request, body, client, sender)
-        output = _Replies()
+        output = Replies(self._breaks)
         message = UserMessage(
             text,
             output,
@@ -168,6 +168,7 @@ class FeedbackChannel(InputChannel):
         )
         started = time.monotonic()
         try:
+            await self._breaks.take()
             await on_new_message(message)
         except Exception:
             logger.exception("A message could not be handled.")
@@ -365,14 +366,6 @@ class FeedbackChannel(InputChannel):
         blueprint.add_route(
             answer, path, methods=[method], name=f"{method.lower()}_{uuid.uuid4().hex[:8]}"
         )
-
-
-class _Replies(CollectingOutputChannel):
-    """Collects replies; after each one other requests get their turn, as the rest of a turn blocks the event loop."""
-
-    async def _persist_message(self, message: Dict[str, Any]) -> None:
-        await super()._persist_message(message)
-        await asyncio.sleep(_YIELD)
 
 
 def _needed_token(request: Request, body: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import functools
 import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, List, Optional, Sequence, Set, Tuple, Union
 
 from rasa_hybrid.components.channel_requests import RefusedError
 from rasa_hybrid.feedback.records import Given, Receipt
@@ -35,6 +35,8 @@ class StoreThreads:
         self._writer: Optional[ThreadPoolExecutor] = None
         self._readers: Optional[ThreadPoolExecutor] = None
         self._given: Deque[Tuple[Given, asyncio.Future]] = deque()
+        #: Who waits for a commit.
+        self._under_way: Set[asyncio.Future] = set()
 
     @property
     def episodes(self) -> EpisodeStore:
@@ -82,9 +84,16 @@ class StoreThreads:
         store, loop = self.episodes, asyncio.get_running_loop()
         answer: asyncio.Future = loop.create_future()
         self._given.append((given, answer))
+        self._under_way.add(answer)
+        answer.add_done_callback(self._under_way.discard)
         assert self._writer is not None
         self._writer.submit(self._commit_given, store, loop)
         return await answer
+
+    async def settled(self, at_most: float) -> None:
+        """Returns when the feedback that waits by now is committed, or after so many seconds."""
+        if self._under_way:
+            await asyncio.wait(set(self._under_way), timeout=at_most)
 
     def _commit_given(self, store: EpisodeStore, loop: asyncio.AbstractEventLoop) -> None:
         """Commits what waits by now, in a thread; each `commit` calls it, the first for all of them.

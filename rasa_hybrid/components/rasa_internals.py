@@ -7,7 +7,8 @@ learns from augmented stories, none are made, and stories stay that differ only 
 which blocks the server for longer than the rest of a message takes: answers are compared with a schema that was checked
 once. For every event of a tracker that is loaded Rasa goes through all classes of events to find the one of its name, a
 sixth of a message's time: what was found is remembered. For each run of a model's graph Rasa has dask plan it anew, an
-eighth of a message's time: nodes are called when another one needs them. On another version of Rasa all of this is as in
+eighth of a message's time: nodes are called when another one needs them. A turn of our channel has a break after the
+message is understood. On another version of Rasa all of this is as in
 stock Rasa.
 """
 
@@ -23,10 +24,12 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Type
 import rasa
 from jsonschema.validators import validator_for
 from rasa.core.actions.action import RemoteAction
+from rasa.core.channels.channel import UserMessage
 from rasa.core.policies.ensemble import DefaultPolicyPredictionEnsemble
 from rasa.core.policies.memoization import AugmentedMemoizationPolicy, MemoizationPolicy
 from rasa.core.policies.policy import PolicyPrediction
 from rasa.core.policies.rule_policy import RulePolicy
+from rasa.core.processor import MessageProcessor
 from rasa.engine.graph import ExecutionContext, GraphComponent
 from rasa.engine.recipes.default_recipe import DefaultV1Recipe
 from rasa.engine.runner.dask import DaskGraphRunner
@@ -36,6 +39,8 @@ from rasa.shared.core.events import Event, UserUttered
 from rasa.shared.core.generator import TrackerWithCachedStates, TrainingDataGenerator
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.core.training_data.structures import StoryGraph
+
+from rasa_hybrid.components.channel_replies import Replies
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +72,10 @@ def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) ->
     run = _original(DaskGraphRunner, "run", ["self", "inputs", "targets"])
     if run is not None:
         _replace(DaskGraphRunner, run, _without_plan(run))
+    expected = ["self", "message", "tracker", "only_output_properties"]
+    parse = _original(MessageProcessor, "parse_message", expected)
+    if parse is not None:
+        _replace(MessageProcessor, parse, _with_break(parse))
     expected = ["config", "model_storage", "resource", "execution_context"]
     create = _original(TrainingTrackerProvider, "create", expected)
     if create is not None:
@@ -213,6 +222,22 @@ def _without_plan(original: Callable) -> Callable:
         return dict(map(result, wanted))
 
     return run
+
+
+def _with_break(original: Callable) -> Callable:
+    @functools.wraps(original)
+    async def parse_message(
+        self: MessageProcessor,
+        message: UserMessage,
+        tracker: Optional[DialogueStateTracker] = None,
+        only_output_properties: bool = True,
+    ) -> Dict[str, Any]:
+        parsed: Dict[str, Any] = await original(self, message, tracker, only_output_properties)
+        if isinstance(message.output_channel, Replies):
+            await message.output_channel.breaks.take()
+        return parsed
+
+    return parse_message
 
 
 _INTERACTIVE_MODULE = "rasa.core.training.interactive"

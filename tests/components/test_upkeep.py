@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -30,7 +31,7 @@ from rasa_hybrid.components.channel_store import StoreThreads
 from rasa_hybrid.components.channel_upkeep import Upkeep
 from rasa_hybrid.components.collector import Collector
 from rasa_hybrid.components.facts import domain_facts
-from rasa_hybrid.feedback.records import Outcome, StoredEpisode, episode_id
+from rasa_hybrid.feedback.records import Given, Outcome, StoredEpisode, episode_id
 from rasa_hybrid.feedback.store import EpisodeStore
 
 DOMAIN = Domain.from_yaml(
@@ -257,3 +258,26 @@ def test_broken_events_of_a_broker_stop_no_other_conversation(
     told = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert sum("is no event of a conversation" in line for line in told) == 6
     store.close()
+
+
+def test_it_is_known_when_feedback_is_committed_and_nobody_waits_longer_than_allowed(
+    tmp_path: Path,
+) -> None:
+    threads = StoreThreads(f"sqlite:///{tmp_path / 'feedback.db'}")
+    store = threads.open()
+    store.begin("anna", 1.0)
+    given = Given(sender="anna", outcome=Outcome(success=True))
+
+    async def give() -> None:
+        await threads.settled(10.0)  # nothing waits
+        with store.writing():  # others write: the commit has to wait
+            commit = asyncio.ensure_future(threads.commit(given))
+            await asyncio.sleep(0)
+            await threads.settled(0.01)
+            assert not commit.done()
+        await threads.settled(10.0)
+        await asyncio.sleep(0)  # what waited for the answer goes on
+        assert commit.result().status == "accepted"
+
+    asyncio.run(give())
+    threads.close()

@@ -332,13 +332,17 @@ def report(
 ) -> None:
     """Success, rating and turns of real conversations, by model and by day."""
     from rasa_hybrid.feedback import report as reports
+    from rasa_hybrid.feedback.archive import read_manifest
     from rasa_hybrid.model.acting import ActingModel
     from rasa_hybrid.model.checkpoint import load_archive
 
     with told(ValueError, OSError):
-        scored = ActingModel(*load_archive(model)[:2]) if model is not None else None
+        scored, learnt = None, frozenset()
+        if model is not None:
+            scored = ActingModel(*load_archive(model)[:2])
+            learnt = frozenset(read_manifest(model).learnt)
         with _opened(store) as episodes:
-            figures = reports.report(episodes, scored)
+            figures = reports.report(episodes, scored, learnt=learnt)
         if png:
             Path(png).write_bytes(reports.picture(figures))
         if page_file:

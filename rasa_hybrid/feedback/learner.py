@@ -29,6 +29,9 @@ from rasa_hybrid.model.encoding import Encoder
 
 logger = logging.getLogger(__name__)
 
+#: Share of a batch's updates that come last, whose episodes tell before what the model so far would have earned.
+_HELD_OUT = 0.2
+
 
 @dataclass(frozen=True)
 class LearnerSettings:
@@ -193,7 +196,6 @@ class Learner:
         self.folder.keep_state(candidate.id, state)
         self.ledger.finish(candidate.id, path.name, ids)
         model = ActingModel(encoder, learnt)
-        figures["off_policy"] = _off_policy(model, episodes)
         verdict = Verdict(True, (), {})
         if not is_finite:
             reason = "The learnt weights are not finite: a reward or a weight is far too large."
@@ -234,6 +236,7 @@ class Learner:
             "explored": len(explored),
             "success_rate": sum(known) / len(known) if known else None,
             "average_reward": float(np.mean([sum(e.rewards) for e in episodes] or [0.0])),
+            "off_policy": off_policy_estimate([], []).to_dict(),
         }
         corpus = [facts.harmonise(dialogue) for dialogue in self._corpus]
         if explored:
@@ -266,10 +269,14 @@ class Learner:
         reinforcer = Reinforcer(encoder, weights, settings, corpus)
         self._restore(reinforcer, parent, "reinforce")
         count = max(1, round(len(explored) / self.settings.mini_batch))
-        results = [
-            reinforcer.update([explored[i] for i in part])
-            for part in np.array_split(np.arange(len(explored)), count)
-        ]
+        held_out = max(1, round(count * _HELD_OUT)) if count > 1 else 0
+        results = []
+        for i, part in enumerate(np.array_split(np.arange(len(explored)), count)):
+            if i == count - held_out:
+                figures["off_policy"] = _off_policy(
+                    ActingModel(encoder, reinforcer.weights()), explored[part[0] :]
+                )
+            results.append(reinforcer.update([explored[j] for j in part]))
         applied = [result for result in results if result.applied]
         figures.update(
             method="reinforce",
@@ -371,6 +378,7 @@ def _can_be_read(encoder: Encoder, stored: StoredEpisode, rewards: Rewards) -> b
 
 
 def _off_policy(model: ActingModel, episodes: Sequence[Episode]) -> Dict[str, Any]:
+    """What a model would have earned in episodes that it has not learnt from."""
     found = [(importance_weight(model, episode), sum(episode.rewards)) for episode in episodes]
     weighted = [(weight, earned) for weight, earned in found if weight is not None]
     return off_policy_estimate([w for w, _ in weighted], [r for _, r in weighted]).to_dict()

@@ -7,7 +7,7 @@ import html
 import io
 from collections import defaultdict
 from datetime import datetime, timezone
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Any, Container, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ def report(
     store: EpisodeStore,
     model: Optional[ActingModel] = None,
     rewards: Optional[Rewards] = None,
+    learnt: Container[str] = (),
 ) -> Dict[str, Any]:
     """Figures of all episodes with an outcome and a dialogue; rates are fractions of 1, intervals 95 %.
 
@@ -32,6 +33,7 @@ def report(
         store: of the episodes.
         model: whose return is estimated off-policy, and how often it would have done what was done.
         rewards: reward points.
+        learnt: ids of the episodes that the model has learnt from, which tell nothing about it.
     """
     rewards = rewards or Rewards()
     # Without an end an episode is to be assembled again.
@@ -55,7 +57,8 @@ def report(
         "days": {day: _figures(found, rewards) for day, found in sorted(by_day.items())},
     }
     if model is not None:
-        episodes = [to_episode(stored, rewards) for stored in rated if not stored.redacted]
+        unseen = [stored for stored in rated if not stored.redacted and stored.id not in learnt]
+        episodes = [to_episode(stored, rewards) for stored in unseen]
         weights = [(importance_weight(model, e), sum(e.rewards)) for e in episodes]
         known = [(w, r) for w, r in weights if w is not None]
         result["off_policy"] = off_policy_estimate(

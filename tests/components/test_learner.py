@@ -39,7 +39,7 @@ from rasa_hybrid.feedback.gate import Gate
 from rasa_hybrid.feedback.learner import Learner, LearnerSettings, roll_back
 from rasa_hybrid.feedback.ledger import Ledger
 from rasa_hybrid.feedback.records import Outcome, Recorded, Step
-from rasa_hybrid.feedback.rewards import labelled_by_belief
+from rasa_hybrid.feedback.rewards import Rewards, labelled_by_belief, to_episode
 from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
 from rasa_hybrid.feedback.serving import model_server
 from rasa_hybrid.feedback.store import EpisodeStore
@@ -221,7 +221,8 @@ def test_learner_reinforces_what_was_tried_and_publishes_it(
     assert decided.figures["method"] == "reinforce"
     assert decided.figures["explored"] == 8
     assert decided.figures["effective_episodes"] == pytest.approx(8, rel=0.9)
-    assert decided.figures["off_policy"]["episodes"] == 8
+    # One mini-batch is learnt from as a whole: nothing is left to tell what the model earns.
+    assert decided.figures["off_policy"]["episodes"] == 0
     assert store.counts()["promoted"] == 8
     assert learner.step() is None
     [published] = (tmp_path / "models").glob("*.tar.gz")
@@ -245,6 +246,46 @@ def test_learner_reinforces_what_was_tried_and_publishes_it(
     # Rasa loads it and talks with it.
     agent = projects.load_agent(str(path))
     assert agent.model_id == second.candidate
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_what_a_candidate_would_earn_is_told_by_episodes_that_it_has_not_learnt_from(
+    conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path
+) -> None:
+    from rasa_hybrid.feedback.report import report
+    from rasa_hybrid.learning.reinforce import Reinforcer, ReinforceSettings
+
+    fill(store, conversations, sampled=True)
+    before = [to_episode(e, Rewards()) for e in store.episodes("new")]
+    settings = replace(SMALL, mini_batch=2)
+    learner = Learner(store, str(tmp_path / "models"), str(archive), settings=settings)
+    decided = learner.step()
+    assert decided is not None
+    encoder, weights, _ = load_archive(archive)
+    learning = ReinforceSettings(
+        learning_rate=settings.learning_rate,
+        importance_clip=settings.importance_clip,
+        least_effective=settings.least_effective,
+        batch_size=2,
+    )
+    reinforcer = Reinforcer(encoder, weights, learning)
+    for i in (0, 2, 4):  # three of the four updates
+        reinforcer.update(before[i : i + 2])
+    model = ActingModel(encoder, reinforcer.weights())
+    earned = [sum(episode.rewards) for episode in before[6:]]
+    likely = [importance_weight(model, episode) or 0.0 for episode in before[6:]]
+    expected = off_policy_estimate(likely, earned)
+    found = decided.figures["off_policy"]
+    assert (found["episodes"], found["logged"]) == (2, expected.logged)
+    assert found["ips"] == pytest.approx(expected.ips, rel=1e-4)
+    # The report leaves out what the model has learnt from, the last two among them.
+    path = learner.folder.archive(decided.candidate)
+    learner.close()
+    learnt = frozenset(archives.read_manifest(path).learnt)
+    fill(store, conversations, sampled=True, first=1)
+    candidate = ActingModel(*load_archive(path)[:2])
+    assert report(store, candidate)["off_policy"]["episodes"] == 16
+    assert report(store, candidate, learnt=learnt)["off_policy"]["episodes"] == 8
 
 
 @pytest.mark.usefixtures("uncompiled")

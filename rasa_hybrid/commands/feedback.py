@@ -337,12 +337,10 @@ def report(
     from rasa_hybrid.model.checkpoint import load_archive
 
     with told(ValueError, OSError):
-        scored, learnt = None, frozenset()
-        if model is not None:
-            scored = ActingModel(*load_archive(model)[:2])
-            learnt = frozenset(read_manifest(model).learnt)
+        scored = ActingModel(*load_archive(model)[:2]) if model is not None else None
+        learnt = read_manifest(model).learnt if model is not None else ()
         with _opened(store) as episodes:
-            figures = reports.report(episodes, scored, learnt=learnt)
+            figures = reports.report(episodes, scored, learnt=frozenset(learnt))
         if png:
             Path(png).write_bytes(reports.picture(figures))
         if page_file:

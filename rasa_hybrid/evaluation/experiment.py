@@ -7,7 +7,6 @@ that was killed goes on where it was.
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -20,7 +19,7 @@ from rasa_hybrid.evaluation.curves import interact, measured
 from rasa_hybrid.evaluation.workers import tell_parent
 from rasa_hybrid.learning.agent import with_known_values
 from rasa_hybrid.learning.imitation import ImitationSettings
-from rasa_hybrid.learning.practice import FeedbackPractice, TeachingPractice, practise
+from rasa_hybrid.learning.practice import FeedbackPractice, TeachingPractice, practise, write_whole
 from rasa_hybrid.learning.reinforce import ReinforceSettings
 from rasa_hybrid.learning.simulated import TrainedModel, supervised_corpus, train_on_simulator
 from rasa_hybrid.learning.tracking import track
@@ -259,9 +258,7 @@ class Laboratory:
             "curve": [{"run": stage.name, "seed": self.seed, **row} for row in rows],
             "final": self._final(model),
         }
-        part = path.with_name(f"{path.name}.part")
-        part.write_text(json.dumps(result), encoding="utf-8")
-        os.replace(part, path)
+        write_whole(path, json.dumps(result))
         return result
 
     def _learn(self, stage: Stage) -> Tuple[TrainedModel, List[Dict[str, Any]]]:

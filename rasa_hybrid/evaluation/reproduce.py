@@ -29,7 +29,7 @@ from rasa_hybrid.evaluation.experiment import (
 )
 from rasa_hybrid.evaluation.intervals import bootstrap_interval
 from rasa_hybrid.evaluation.workers import side_by_side
-from rasa_hybrid.learning.practice import PracticeError
+from rasa_hybrid.learning.practice import PracticeError, same_settings, write_whole
 from rasa_hybrid.learning.tracking import TrackingPlan, tracking_settings
 from rasa_hybrid.learning.tracking_experiment import Splits, read_dataset, run_tracking
 
@@ -199,8 +199,8 @@ def report(
         Block("heading", "Every setting"),
         Block("text", f"```json\n{json.dumps(experiment.to_dict(), indent=1)}\n```"),
     ]
-    _write(out / "report.md", _markdown(blocks))
-    _write(out / "report.html", _html(blocks))
+    write_whole(out / "report.md", _markdown(blocks))
+    write_whole(out / "report.html", _html(blocks))
     return {
         "experiment": experiment.name,
         "seeds": list(seeds),
@@ -427,7 +427,7 @@ def _table_1(
             )
             tell(f"table 1, {dataset}: training on {train.name}")
             found = run_tracking(plan, splits, seeds, tell)
-            _write(path, json.dumps({k: v for k, v in found.items() if k != "reliability"}))
+            write_whole(path, json.dumps({k: v for k, v in found.items() if k != "reliability"}))
         results[dataset] = json.loads(path.read_text(encoding="utf-8"))
     return results
 
@@ -467,18 +467,8 @@ def _work(experiment: Experiment, stage: Stage) -> float:
 def _same_experiment(
     out: Path, project: Union[str, Path], experiment: Experiment, surfaces: Surfaces
 ) -> None:
-    path = out / "experiment.json"
     asked = {"project": Path(project).name, "surfaces": vars(surfaces), **experiment.to_dict()}
-    asked = json.loads(json.dumps(asked))
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        for key in sorted({*before, *asked}):
-            if before.get(key) != asked.get(key):
-                raise PracticeError(
-                    f"{out} holds an experiment with {key} = {before.get(key)!r}, not {asked.get(key)!r}: "
-                    "name another directory, or remove it to begin anew."
-                )
-    _write(path, json.dumps(asked, indent=1))
+    same_settings(out / "experiment.json", "experiment", asked)
 
 
 def _what_it_is(experiment: Experiment, surfaces: Surfaces, seeds: Sequence[int]) -> str:
@@ -579,9 +569,3 @@ def _html(blocks: Sequence[Block]) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>rasa_hybrid: the paper reproduced</title>'
         f"<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
     )
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

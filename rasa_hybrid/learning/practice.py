@@ -314,16 +314,7 @@ def practise(
 
 
 def _resumed(practice: Practice, directory: Path, run: Dict[str, Any]) -> Tuple[int, List[Figures]]:
-    described, path = json.loads(json.dumps(run)), directory / _RUN
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        for key in sorted({*before, *described}):
-            if before.get(key) != described.get(key):
-                raise PracticeError(
-                    f"{directory} holds a run with {key} = {before.get(key)!r}, not {described.get(key)!r}: "
-                    "use the same settings to go on with it, or remove it to begin anew."
-                )
-    path.write_text(json.dumps(described, indent=1), encoding="utf-8")
+    same_settings(directory / _RUN, "run", run)
     if not (directory / _STATE).exists():
         return 0, []
     with np.load(directory / _STATE, allow_pickle=False) as stored:
@@ -331,6 +322,36 @@ def _resumed(practice: Practice, directory: Path, run: Dict[str, Any]) -> Tuple[
     done, rows = int(state.pop("done")), json.loads(str(state.pop("rows")))
     practice.restore(state, directory)
     return done, rows
+
+
+def same_settings(path: Path, what: str, settings: Mapping[str, Any]) -> None:
+    """Writes down what a directory holds, which has to be what it held before.
+
+    Args:
+        path: of the file with the settings.
+        what: is run there.
+        settings: JSON-able.
+
+    Raises:
+        PracticeError: if the directory holds one with other settings.
+    """
+    asked = json.loads(json.dumps(settings))
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        for key in sorted({*before, *asked}):
+            if before.get(key) != asked.get(key):
+                raise PracticeError(
+                    f"{path.parent} holds a {what} with {key} = {before.get(key)!r}, not {asked.get(key)!r}: use the same "
+                    "settings to go on with it, name another directory, or remove it to begin anew."
+                )
+    write_whole(path, json.dumps(asked, indent=1))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """All or nothing: written beside and put in place."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
 
 
 def _save(path: Path, state: Mapping[str, np.ndarray], done: int, rows: Sequence[Figures]) -> None:

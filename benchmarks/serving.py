@@ -1,7 +1,8 @@
 """How fast bots answer over Rasa's REST channel, side by side: `python -m benchmarks.serving --bot NAME=ARCHIVE ...`.
 
-Each server runs alone on one core, its clients on another, and hears the same simulated users; a rules-only bot
-(`benchmarks.floor`) is always among them. Ratios to it come first: seconds of another machine say little.
+Each server has one core, its clients and actions the others. Beside each bot a rules-only bot (`benchmarks.floor`) is
+served and the same simulated users talk to both in turn, so that a slow minute of the machine is one of both. Ratios
+come first: seconds of another machine say little.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ from rich.table import Table
 from benchmarks.common import PROJECT, ensure_knowledge_base, machine
 
 FLOOR = "rules only"
+#: URL, process, and the seconds that it took to start.
+Server = Tuple[str, subprocess.Popen, float]
 SECONDS_TO_START = 300
 _CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 @click.command()
-@click.option("--bot", "bots", multiple=True, metavar="NAME=ARCHIVE", help="A bot to measure.")
+@click.option(
+    "--bot", "bots", multiple=True, required=True, metavar="NAME=ARCHIVE", help="A bot to measure."
+)
 @click.option("--project", default=str(PROJECT), show_default=True, help="Simulated Rasa project.")
 @click.option("--messages", default=300, show_default=True, help="Messages of each measurement.")
 @click.option("--clients", default=16, show_default=True, help="Clients at once, for throughput.")
@@ -46,20 +51,23 @@ def main(
     ensure_knowledge_base(Path(project))
     texts = conversations(project, messages)
     figures: Dict[str, Dict[str, float]] = {}
+    ratios: Dict[str, Dict[str, float]] = {}
+    floors: List[Dict[str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         archives = {name: Path(path) for name, path in (bot.split("=", 1) for bot in bots)}
-        archives[FLOOR] = train_floor(Path(folder), Path(project))
+        floor = train_floor(Path(folder), Path(project))
         for name, archive in archives.items():
             home = project_of(archive) or Path(project)
-            with action_server(home):
-                figures[name] = measure(archive, home, texts, clients, repetitions)
-    ratios = {
-        name: {
-            key: value / figures[FLOOR][key] for key, value in row.items() if figures[FLOOR][key]
-        }
-        for name, row in figures.items()
-        if name != FLOOR
-    }
+            pairs = []
+            for _ in range(repetitions):
+                with action_server(home), served(floor, Path(folder)) as beside, served(
+                    archive, home
+                ) as server:
+                    pairs.append(measure([server, beside], texts, clients))
+            figures[name] = medians([row for row, _ in pairs])
+            ratios[name] = medians([_ratios(row, of_floor) for row, of_floor in pairs])
+            floors += [of_floor for _, of_floor in pairs]
+        figures[FLOOR] = medians(floors)
     result = {"machine": machine(), "ratios_to_rules_only": ratios, "figures": figures}
     if as_json:
         print(json.dumps(result))
@@ -98,6 +106,16 @@ def train_floor(folder: Path, project: Path) -> Path:
     return folder / "models" / "floor.tar.gz"
 
 
+def medians(rows: Sequence[Dict[str, float]]) -> Dict[str, float]:
+    """Of what all rows have."""
+    common = [key for key in rows[0] if all(key in row for row in rows)]
+    return {key: statistics.median(row[key] for row in rows) for key in common}
+
+
+def _ratios(bot: Dict[str, float], floor: Dict[str, float]) -> Dict[str, float]:
+    return {key: value / floor[key] for key, value in bot.items() if floor[key]}
+
+
 def project_of(archive: Path) -> Optional[Path]:
     """The project whose `models` folder has the archive, None if it lies elsewhere."""
     folder = archive.resolve().parents[1]
@@ -105,33 +123,40 @@ def project_of(archive: Path) -> Optional[Path]:
 
 
 def measure(
-    archive: Path, folder: Path, texts: Sequence[Sequence[str]], clients: int, repetitions: int
-) -> Dict[str, float]:
-    """The figures of one served bot; times in milliseconds but for the start."""
-    runs: List[Dict[str, float]] = []
-    for _ in range(repetitions):
-        with served(archive, folder) as (url, process, seconds):
-            talk(url, texts[:3], 1)  # warm
-            used = processor_seconds(process.pid)
-            latencies, silent, alone = talk(url, texts, 1)
-            used = processor_seconds(process.pid) - used
-            crowded, _, duration = talk(url, texts, clients)
-            cuts = statistics.quantiles(latencies, n=100)
-            runs.append(
-                {
-                    "start_seconds": seconds,
-                    "peak_memory_MB": peak_memory(process.pid),
-                    "p50_ms": cuts[49],
-                    "p95_ms": cuts[94],
-                    "p99_ms": cuts[98],
-                    "server_processor_ms_a_message": 1000 * used / len(latencies),
-                    "messages_without_reply": silent / len(latencies),
-                    "messages_a_second_1_client": len(latencies) / alone,
-                    f"messages_a_second_{clients}_clients": len(crowded) / duration,
-                    f"p50_ms_{clients}_clients": statistics.median(crowded),
-                }
-            )
-    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    servers: Sequence[Server], texts: Sequence[Sequence[str]], clients: int
+) -> List[Dict[str, float]]:
+    """The figures of served bots, to which users talk in turn; times in milliseconds but for the start."""
+    rows = []
+    heard: List[Tuple[List[float], List[int], List[float], float]] = []
+    for url, process, _ in servers:
+        talk(url, texts[:3], 1)  # warm
+        heard.append(([], [], [], processor_seconds(process.pid)))
+    for lines in texts:
+        for (url, _, _), (latencies, silent, took, _) in zip(servers, heard):
+            found, unanswered, seconds = talk(url, [lines], 1)
+            latencies += found
+            silent.append(unanswered)
+            took.append(seconds)
+    for (url, process, start), (latencies, silent, took, before) in zip(servers, heard):
+        count = len(latencies)
+        used = processor_seconds(process.pid) - before
+        crowded, _, duration = talk(url, texts, clients)
+        cuts = statistics.quantiles(latencies, n=100)
+        rows.append(
+            {
+                "start_seconds": start,
+                "peak_memory_MB": peak_memory(process.pid),
+                "p50_ms": cuts[49],
+                "p95_ms": cuts[94],
+                "p99_ms": cuts[98],
+                "server_processor_ms_a_message": 1000 * used / count,
+                "messages_without_reply": sum(silent) / count,
+                "messages_a_second_1_client": count / sum(took),
+                f"messages_a_second_{clients}_clients": len(crowded) / duration,
+                f"p50_ms_{clients}_clients": statistics.median(crowded),
+            }
+        )
+    return rows
 
 
 def talk(url: str, texts: Sequence[Sequence[str]], clients: int) -> Tuple[List[float], int, float]:
@@ -158,9 +183,7 @@ def talk(url: str, texts: Sequence[Sequence[str]], clients: int) -> Tuple[List[f
 
 
 @contextmanager
-def served(
-    archive: Path, folder: Path, alone: bool = True
-) -> Iterator[Tuple[str, subprocess.Popen, float]]:
+def served(archive: Path, folder: Path, alone: bool = True) -> Iterator[Server]:
     """A running server: its URL, its process, and the seconds until it answered.
 
     Args:

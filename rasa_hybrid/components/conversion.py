@@ -200,7 +200,8 @@ class TrackerReader:
         self, progress: _Progress, event: Event, labelled: bool = False, contexts: bool = False
     ) -> None:
         turn, goal, slots = progress.turn, progress.goal, progress.slots
-        if isinstance(event, UserUttered):
+        kind = event.type_name
+        if kind == UserUttered.type_name:
             progress.carried_over = False
             self._finish(progress)
             user = self.utterance(
@@ -211,7 +212,7 @@ class TrackerReader:
             self._read_entities(
                 turn, goal, payload=(event.text or "").startswith("/"), labelled=labelled
             )
-        elif isinstance(event, ActionExecuted):
+        elif kind == ActionExecuted.type_name:
             name = event.action_name or event.action_text
             if name == ACTION_SESSION_START_NAME:
                 return
@@ -232,13 +233,13 @@ class TrackerReader:
             turn.hidden.append(event.hide_rule_turn)
             turn.actions.append(SystemAction(name, self.facts.acts(name, slots), context))
             turn.summary = _summary(hybrid) or turn.summary
-        elif isinstance(event, SlotSet):
+        elif kind == SlotSet.type_name:
             self._read_slot(event, turn, slots, goal, progress.carried_over, labelled)
-        elif isinstance(event, BotUttered):
+        elif kind == BotUttered.type_name:
             # For those who read what was recorded; a live turn has no need of it.
             if contexts and event.text and turn.actions:
                 turn.actions[-1] = turn.actions[-1].said(event.text)
-        elif isinstance(event, AllSlotsReset):
+        elif kind == AllSlotsReset.type_name:
             before = dict(slots)
             slots.update({name: facts.initial for name, facts in self.facts.slots.items()})
             for slot in self.goal_slots:

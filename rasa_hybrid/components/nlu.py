@@ -181,7 +181,8 @@ class HybridNLU(GraphComponent, IntentClassifier, EntityExtractorMixin):
     def _add_intent(self, message: Message, understanding: Understanding) -> None:
         ranking = [
             {INTENT_NAME_KEY: name, PREDICTED_CONFIDENCE_KEY: confidence}
-            for name, confidence in understanding.intents[:_LABELS_IN_RANKING]
+            for i, (name, confidence) in enumerate(understanding.intents[:_LABELS_IN_RANKING])
+            if i < 2 or confidence >= LEAST_KEPT  # two, as fallbacks ask how far they are apart
         ]
         if ranking:
             message.set(INTENT, ranking[0], add_to_output=True)

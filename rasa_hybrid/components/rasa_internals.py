@@ -7,7 +7,8 @@ learns from augmented stories, none are made, and stories stay that differ only 
 which blocks the server for longer than the rest of a message takes: answers are compared with a schema that was checked
 once. For every event of a tracker that is loaded Rasa goes through all classes of events to find the one of its name, a
 sixth of a message's time: what was found is remembered. For each run of a model's graph Rasa has dask plan it anew, an
-eighth of a message's time: nodes are called when another one needs them. A turn of our channel has a break after the
+eighth of a message's time: nodes are called when another one needs them. Ten times a message Rasa goes through all events of
+a tracker to undo what was reverted: where nothing was, they are taken as they are. A turn of our channel has a break after the
 message is understood. On another version of Rasa all of this is as in
 stock Rasa.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 import logging
 import sys
 from typing import Any, Callable, Dict, List, Optional, Sequence, Type
@@ -72,6 +74,9 @@ def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) ->
     run = _original(DaskGraphRunner, "run", ["self", "inputs", "targets"])
     if run is not None:
         _replace(DaskGraphRunner, run, _without_plan(run))
+    applied = _original(DialogueStateTracker, "applied_events", ["self"])
+    if applied is not None:
+        _replace(DialogueStateTracker, applied, _taken_as_they_are(applied))
     expected = ["self", "message", "tracker", "only_output_properties"]
     parse = _original(MessageProcessor, "parse_message", expected)
     if parse is not None:
@@ -222,6 +227,32 @@ def _without_plan(original: Callable) -> Callable:
         return dict(map(result, wanted))
 
     return run
+
+
+#: Names of events that begin anew, and of those that change nothing of what was before them.
+_BEGINNINGS = frozenset({"restart", "session_started"})
+_PLAIN = frozenset(
+    "action action_execution_rejected agent bot cancel_reminder entities followup pause reminder reset_slots resume slot user "
+    "user_featurization".split()
+)
+
+
+def _taken_as_they_are(original: Callable) -> Callable:
+    """Where nothing is reverted and no loop runs, all events since the session's begin apply."""
+
+    @functools.wraps(original)
+    def applied_events(self: DialogueStateTracker) -> List[Event]:
+        names = [event.type_name for event in self.events]
+        other = set(names) - _PLAIN
+        if other - _BEGINNINGS:
+            applied: List[Event] = original(self)
+            return applied
+        begun = 0
+        if other:
+            begun = max(i for i, name in enumerate(names, 1) if name in _BEGINNINGS)
+        return list(itertools.islice(self.events, begun, None))
+
+    return applied_events
 
 
 def _with_break(original: Callable) -> Callable:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence, Tuple
+import functools
+from typing import Any, Callable, Mapping, Sequence, Tuple, TypeVar, cast
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-#: A decorator of functions that multiply the small matrices of single turns: on one thread. The other threads of
-#: OpenBLAS would wait for the next product by asking again and again, which costs more than the work itself. NumPy may
-#: be left with one thread if several threads act at the same time.
-on_one_thread = ThreadpoolController().wrap(limits=1, user_api="blas")
+F = TypeVar("F", bound=Callable[..., Any])
+#: The libraries that multiply NumPy's matrices.
+_LIBRARIES = ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+def on_one_thread(function: F) -> F:
+    """Decorates functions that multiply the small matrices of single turns: on one thread.
+
+    The other threads of OpenBLAS would wait for the next product by asking again and again, which costs more than the
+    work itself. NumPy may be left with one thread if several threads act at the same time. `ThreadpoolController.wrap`
+    does the same, but asks each library for all that it knows in every call, 30 times a message.
+    """
+
+    @functools.wraps(function)
+    def on_one(*args: Any, **kwargs: Any) -> Any:
+        before = [(library, library.get_num_threads()) for library in _LIBRARIES]
+        several = [(library, threads) for library, threads in before if threads != 1]
+        for library, _ in several:
+            library.set_num_threads(1)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            for library, threads in several:
+                library.set_num_threads(threads)
+
+    return cast(F, on_one)
 
 
 def lstm_weights(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import ValidationError
 from rasa.core.actions.action import RemoteAction
 from rasa.core.policies.rule_policy import RulePolicy
@@ -15,7 +17,24 @@ from rasa.engine.runner.dask import DaskGraphRunner
 from rasa.engine.storage.resource import Resource
 from rasa.graph_components.providers.training_tracker_provider import TrainingTrackerProvider
 from rasa.shared.core.domain import Domain
-from rasa.shared.core.events import Event, SlotSet, UserUttered
+from rasa.shared.core.events import (
+    ActionExecuted,
+    ActionExecutionRejected,
+    ActionReverted,
+    ActiveLoop,
+    AllSlotsReset,
+    BotUttered,
+    DefinePrevUserUtteredFeaturization,
+    Event,
+    LegacyForm,
+    LoopInterrupted,
+    Restarted,
+    SessionStarted,
+    SlotSet,
+    UserUtteranceReverted,
+    UserUttered,
+)
+from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.core.training_data.story_reader.yaml_story_reader import YAMLStoryReader
 from rasa.shared.core.training_data.structures import StoryGraph
 from rasa.shared.utils.common import all_subclasses
@@ -174,3 +193,35 @@ def test_errors_of_nodes_are_raised_as_by_dask(inputs: Dict[str, int]) -> None:
     with pytest.raises(stock.type, match=str(stock.value)) as ours:
         adders().run(inputs)
     assert repr(ours.value.__cause__) == repr(stock.value.__cause__)
+
+
+EVENTS = {
+    "user": UserUttered("hi", {"name": "greet"}),
+    "action": ActionExecuted("utter_ok"),
+    "loop's action": ActionExecuted("form"),
+    "listen": ActionExecuted("action_listen"),
+    "bot": BotUttered("ok"),
+    "slot": SlotSet("city", "rome"),
+    "reset": AllSlotsReset(),
+    "featurization": DefinePrevUserUtteredFeaturization(False),
+    "rejected": ActionExecutionRejected("form"),
+    "interrupted": LoopInterrupted(True),
+    "loop": ActiveLoop("form"),
+    "no loop": ActiveLoop(None),
+    "legacy loop": LegacyForm("form"),
+    "undo": ActionReverted(),
+    "rewind": UserUtteranceReverted(),
+    "restart": Restarted(),
+    "session": SessionStarted(),
+}
+
+
+@given(st.lists(st.sampled_from(sorted(EVENTS)), max_size=12))
+def test_the_events_that_apply_are_those_that_rasa_finds(kinds: List[str]) -> None:
+    tracker = DialogueStateTracker("anna", [])
+    tracker.events.extend(EVENTS[kind] for kind in kinds)
+    stock = DialogueStateTracker.applied_events.__wrapped__(tracker)  # type: ignore[attr-defined]
+    ours = tracker.applied_events()
+    assert [id(event) for event in ours] == [id(event) for event in stock]
+    ours.clear()  # a list of the caller's own
+    assert len(tracker.events) == len(kinds)

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 #: Episodes that are looked at in one sweep because they wait.
 _MOST = 10_000
 #: Seconds between two conversations that are read, and how many times as long as reading took, whichever is more.
-_PACE, _PAUSE = 0.02, 10.0
+_PACE, _PAUSE = 0.02, 3.0
 #: Seconds until a conversation that was not there is looked for again.
 _ABSENCE = 60.0
 #: Seconds after which feedback whose conversation is not in the tracker store is given up.

@@ -17,8 +17,8 @@ from typing import Dict, Iterable, Iterator, Optional, Tuple
 
 from rasa.shared.core.events import Event, Restarted, SessionStarted
 
-#: Events that begin a session.
-_BEGINNINGS = (SessionStarted.type_name, Restarted.type_name)
+#: Names of the events with which everything begins anew.
+BEGINNINGS = frozenset({SessionStarted.type_name, Restarted.type_name})
 #: Conversations of which the begin is remembered.
 _REMEMBERED = 10_000
 
@@ -69,7 +69,7 @@ def session_begun(events: Iterable[Event]) -> Optional[float]:
     """Timestamp of the session that goes on, of a tracker's events; None if nothing has happened yet."""
     found = list(events)
     # By name, as `isinstance` of an abstract class takes its time.
-    starts = (e for e in reversed(found) if e.type_name in _BEGINNINGS)
+    starts = (e for e in reversed(found) if e.type_name in BEGINNINGS)
     last = next(starts, found[0] if found else None)
     return last.timestamp if last is not None else None
 

@@ -84,10 +84,10 @@ class StoreThreads:
         store, loop = self.episodes, asyncio.get_running_loop()
         answer: asyncio.Future = loop.create_future()
         self._given.append((given, answer))
-        self._under_way.add(answer)
-        answer.add_done_callback(self._under_way.discard)
         assert self._writer is not None
         self._writer.submit(self._commit_given, store, loop)
+        self._under_way.add(answer)
+        answer.add_done_callback(self._under_way.discard)
         return await answer
 
     async def settled(self, at_most: float) -> None:

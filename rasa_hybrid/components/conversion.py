@@ -200,7 +200,7 @@ class TrackerReader:
         self, progress: _Progress, event: Event, labelled: bool = False, contexts: bool = False
     ) -> None:
         turn, goal, slots = progress.turn, progress.goal, progress.slots
-        kind = event.type_name
+        kind = event.type_name  # `isinstance` of an abstract class takes its time
         if kind == UserUttered.type_name:
             progress.carried_over = False
             self._finish(progress)

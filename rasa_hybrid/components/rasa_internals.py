@@ -6,9 +6,9 @@ another policy wins, Rasa forgets what ours knows of the turn: the ensemble then
 learns from augmented stories, none are made, and stories stay that differ only in values which Rasa's policies do not see. With every answer of a custom action Rasa checks that its own schema is one,
 which blocks the server for longer than the rest of a message takes: answers are compared with a schema that was checked
 once. For every event of a tracker that is loaded Rasa goes through all classes of events to find the one of its name, a
-sixth of a message's time: what was found is remembered. For each run of a model's graph Rasa has dask plan it anew, an
-eighth of a message's time: nodes are called when another one needs them. Ten times a message Rasa goes through all events of
-a tracker to undo what was reverted: where nothing was, they are taken as they are. A turn of our channel has a break after the
+sixth of a message's time: what was found is remembered. For each run of a model's graph Rasa has dask plan it anew:
+nodes are called when another one needs them. Several times a message Rasa goes through all events of a tracker to undo
+what was reverted: where nothing was, they are taken as they are. A turn of our channel has a break after the
 message is understood. On another version of Rasa all of this is as in
 stock Rasa.
 """
@@ -42,6 +42,7 @@ from rasa.shared.core.generator import TrackerWithCachedStates, TrainingDataGene
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.core.training_data.structures import StoryGraph
 
+from rasa_hybrid.components.activity import BEGINNINGS
 from rasa_hybrid.components.channel_replies import Replies
 
 logger = logging.getLogger(__name__)
@@ -229,8 +230,7 @@ def _without_plan(original: Callable) -> Callable:
     return run
 
 
-#: Names of events that begin anew, and of those that change nothing of what was before them.
-_BEGINNINGS = frozenset({"restart", "session_started"})
+#: Names of events that change nothing of what was before them.
 _PLAIN = frozenset(
     "action action_execution_rejected agent bot cancel_reminder entities followup pause reminder reset_slots resume slot user "
     "user_featurization".split()
@@ -244,12 +244,12 @@ def _taken_as_they_are(original: Callable) -> Callable:
     def applied_events(self: DialogueStateTracker) -> List[Event]:
         names = [event.type_name for event in self.events]
         other = set(names) - _PLAIN
-        if other - _BEGINNINGS:
+        if other - BEGINNINGS:
             applied: List[Event] = original(self)
             return applied
         begun = 0
         if other:
-            begun = max(i for i, name in enumerate(names, 1) if name in _BEGINNINGS)
+            begun = max(i for i, name in enumerate(names, 1) if name in BEGINNINGS)
         return list(itertools.islice(self.events, begun, None))
 
     return applied_events

@@ -18,7 +18,7 @@ def on_one_thread(function: F) -> F:
 
     The other threads of OpenBLAS would wait for the next product by asking again and again, which costs more than the
     work itself. NumPy may be left with one thread if several threads act at the same time. `ThreadpoolController.wrap`
-    does the same, but asks each library for all that it knows in every call, 30 times a message.
+    does the same, but asks each library for its version, its layer and more in every call.
     """
 
     @functools.wraps(function)

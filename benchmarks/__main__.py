@@ -21,6 +21,8 @@ from rich.table import Table
 from benchmarks.common import machine
 from benchmarks.peers import BOTS
 from benchmarks.serving import FLOOR
+from rasa_hybrid.evaluation import document
+from rasa_hybrid.evaluation.document import Block, Heading, Text
 
 PARTS = ("speed", "train", "growth", "read", "talk", "serving")
 _SURFACES = ("train", "extended-test")
@@ -92,7 +94,7 @@ def main(out: Path, parts: Sequence[str], bots: Sequence[str], **sizes: Any) -> 
             table.add_row(*row)
         console.print(table)
     path = folder / "report.md"
-    path.write_text(markdown(tables), encoding="utf-8")
+    path.write_text(page(tables), encoding="utf-8")
     console.print(f"{machine()}; written to {path}")
 
 
@@ -199,13 +201,12 @@ def report(figures: Mapping[str, List[Result]]) -> Iterator[Figures]:
         yield Figures("Speed of learning and acting", ("measured", "figure"), rows)
 
 
-def markdown(tables: Sequence[Figures]) -> str:
+def page(tables: Sequence[Figures]) -> str:
     """The tables as a Markdown page."""
-    lines = ["# Beside stock Rasa", "", machine(), ""]
+    blocks: List[Block] = [Heading("Beside stock Rasa", level=1), Text(machine())]
     for title, columns, rows in tables:
-        lines += [f"## {title}", "", _row(columns), _row(["---"] * len(columns))]
-        lines += [*map(_row, rows), ""]
-    return "\n".join(lines)
+        blocks += [Heading(title), document.Table(columns, rows)]
+    return document.markdown(blocks)
 
 
 def _by_bot(
@@ -244,10 +245,6 @@ def _name(key: str) -> str:
 
 def _number(value: Optional[float]) -> str:
     return "" if value is None else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _read(path: Path) -> Dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 from collections import defaultdict
 from datetime import datetime, timezone
@@ -11,6 +9,8 @@ from typing import Any, Container, Dict, Iterable, List, Mapping, Optional, Tupl
 
 import numpy as np
 
+from rasa_hybrid.evaluation import document
+from rasa_hybrid.evaluation.document import Block, Heading, Picture, Table
 from rasa_hybrid.evaluation.intervals import bootstrap_interval, wilson_interval
 from rasa_hybrid.feedback.records import StoredEpisode
 from rasa_hybrid.feedback.rewards import Rewards, succeeded, to_episode
@@ -128,31 +128,20 @@ def picture(figures: Mapping[str, Any]) -> bytes:
 
 def page(figures: Mapping[str, Any]) -> str:
     """One HTML page with the tables and the picture in it; it loads nothing else."""
-    encoded = base64.b64encode(picture(figures)).decode()
-    parts = [
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Feedback</title><style>"
-        "body{font-family:sans-serif;max-width:70em;margin:2em auto}table{border-collapse:collapse}"
-        "td,th{padding:.3em .8em;border-bottom:1px solid #ccc;text-align:right}"
-        "td:first-child,th:first-child{text-align:left}img{max-width:100%}</style></head><body>"
-        "<h1>Feedback</h1>"
-    ]
-    groups = {"all": figures["all"]}
+    blocks: List[Block] = [Heading("Feedback", level=1)]
     for title, rows in (
-        ("All conversations", groups),
+        ("All conversations", {"all": figures["all"]}),
         ("By model", figures["models"]),
         ("By day", figures["days"]),
     ):
-        parts.append(f"<h2>{title}</h2>{_table(rows)}")
+        header = ("", *(column for _, column in COLUMNS))
+        blocks += [Heading(title), Table(header, [(n, *cells(g)) for n, g in rows.items()])]
     if figures.get("off_policy"):
         pairs = {**figures["off_policy"], "agreement": figures["agreement"]["rate"]}
-        cells = "".join(
-            f"<tr><td>{html.escape(name.replace('_', ' '))}</td><td>{html.escape(shown(value))}</td></tr>"
-            for name, value in pairs.items()
-        )
-        parts.append(f"<h2>The candidate, off-policy</h2><table>{cells}</table>")
-    parts.append(f"<p><img alt='success, reward, turns' src='data:image/png;base64,{encoded}'></p>")
-    parts.append("</body></html>")
-    return "".join(parts)
+        told = [(name.replace("_", " "), shown(value)) for name, value in pairs.items()]
+        blocks += [Heading("The candidate, off-policy"), Table(("", ""), told)]
+    blocks.append(Picture("report.png", picture(figures), "Success, reward and turns"))
+    return document.page("Feedback", blocks)
 
 
 #: Columns of the tables: key of the figures, title.
@@ -182,12 +171,3 @@ def shown(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return " ... ".join(map(shown, value))
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    head = "".join(f"<th>{title}</th>" for _, title in COLUMNS)
-    body = "".join(
-        f"<tr><td>{html.escape(name)}</td>{''.join(f'<td>{c}</td>' for c in cells(figures))}</tr>"
-        for name, figures in rows.items()
-    )
-    return f"<table><tr><th></th>{head}</tr>{body}</table>"

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 
 from rasa_hybrid.commands import main
 from rasa_hybrid.evaluation import experiment as experiments
+from rasa_hybrid.evaluation.comparisons import comparisons
 from rasa_hybrid.evaluation.experiment import Experiment, stages
-from rasa_hybrid.evaluation.reproduce import comparisons, training_file
+from rasa_hybrid.evaluation.reproduce import training_file
 from rasa_hybrid.learning.simulated import train_on_simulator
 from rasa_hybrid.model.checkpoint import load_model, save
 from rasa_hybrid.model.settings import SettingsError

@@ -39,6 +39,7 @@ from rasa_hybrid.components.progress import epochs_on_stderr
 from rasa_hybrid.components.tokenizer import splitter_of
 from rasa_hybrid.components.wordings import Wordings, utterance_of
 from rasa_hybrid.dialogue import TAUGHT
+from rasa_hybrid.dialogue.memory import objects_that_stay
 from rasa_hybrid.dialogue.normalise import Splitter
 from rasa_hybrid.learning.supervised import SupervisedTrainer
 from rasa_hybrid.model import checkpoint
@@ -103,7 +104,9 @@ def learn(
     examples = training_data.intent_examples if training_data else []
     wordings = Wordings(examples)
     stories = story_dialogues(configuration, reader, trackers, wordings, knowledge_base)
-    corpus = [facts.harmonise(dialogue) for dialogue in corpus_dialogues(configuration, goal_slots)]
+    with objects_that_stay():
+        read = corpus_dialogues(configuration, goal_slots)
+        corpus = [facts.harmonise(dialogue) for dialogue in read]
     dialogues = stories + corpus
     known = set(domain.action_names_or_texts)
     for dialogue in corpus:

@@ -45,7 +45,7 @@ class DomainFacts:
 
     def acts(self, action: str, values: Mapping[str, Any]) -> Tuple[DialogueAct, ...]:
         """The acts of an action, filled with the slots' values."""
-        act, mentioned = self.actions.get(action, (act_type(action, ()), ()))
+        act, mentioned = self.actions.get(action) or (act_type(action, ()), ())
         acts = []
         for slot, source in mentioned:
             if source is None:

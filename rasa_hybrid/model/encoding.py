@@ -7,7 +7,6 @@ values in the order in which they were first mentioned by either side.
 
 from __future__ import annotations
 
-import gc
 import random
 import re
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from rasa_hybrid.dialogue import (
     goal_value,
     tokenize,
 )
+from rasa_hybrid.dialogue.memory import objects_that_stay
 from rasa_hybrid.model.candidates import Match, Ontology
 from rasa_hybrid.model.settings import Settings
 from rasa_hybrid.model.vocabulary import (
@@ -217,17 +217,11 @@ class Encoder:
         spans: Optional[Sequence[Sequence[Sequence[Span]]]] = None,
     ) -> List[List[EncodedTurn]]:
         """All turns of many labelled dialogues; arguments as for one, by dialogue."""
-        collecting = gc.isenabled()
-        # All of these small objects stay: to look for garbage among them would take as long as to make them.
-        gc.disable()
-        try:
+        with objects_that_stay():
             return [
                 self.dialogue(dialogue, None if spans is None else spans[i])
                 for i, dialogue in enumerate(dialogues)
             ]
-        finally:
-            if collecting:
-                gc.enable()
 
     def dialogue(
         self, dialogue: Dialogue, spans: Optional[Sequence[Sequence[Span]]] = None

@@ -18,10 +18,11 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from rasa_hybrid.corpora.heard import Words, find, heard_values, normalised
 from rasa_hybrid.corpora.phonetics import distances, sounds
 from rasa_hybrid.dialogue import (
     DONTCARE,
@@ -33,13 +34,6 @@ from rasa_hybrid.dialogue import (
     Utterance,
     tokenize,
 )
-
-Words = Tuple[str, ...]
-
-#: Acts by which a system shows what it took a value for.
-ECHOES = frozenset({"expl-conf", "impl-conf", "confirm", "canthelp"})
-#: Acts by which it asks for a value.
-REQUESTS = frozenset({"request"})
 
 
 class _Errors(NamedTuple):
@@ -155,8 +149,6 @@ _ASKED_AGAIN, _TAKEN_FOR_ANOTHER = 0.6, 0.8
 _CLEARER, _WORSE = 0.6, 2.0
 #: Highest chance of an error at a word.
 _WORST = 0.9
-#: Turns in which the system's reaction to a value may come.
-_REACTION = 3
 #: An error by which nothing is heard.
 _SILENCE = _Errors.of(((),), (1.0,))
 _NO_ERROR = _Errors.of((), ())
@@ -244,21 +236,21 @@ class RecogniserNoise:
         for dialogue in dialogues:
             for turn in dialogue.turns:
                 if turn.user is not None:
-                    said = _normalised(turn.user.text, language)
+                    said = normalised(turn.user.text, language)
                     words.update(said)
                     pairs.update(zip((END, *said), (*said, END)))
         return cls(words, rate, pairs, forms, language, settings)
 
     def corrupt(self, text: str, rng: np.random.Generator) -> str:
         """What the recogniser makes of `text`: normalised words, possibly none."""
-        return " ".join(self._listen(_normalised(text, self.language), rng, {}))
+        return " ".join(self._listen(normalised(text, self.language), rng, {}))
 
     def n_best(self, text: str, rng: np.random.Generator, n: int) -> Tuple[Hypothesis, ...]:
         """The n best of what the recogniser makes of `text`, best first, with confidences that sum to 1.
 
         The first is distributed as `corrupt` is. There are fewer than n if nothing else can be heard.
         """
-        return self._hypotheses(_normalised(text, self.language), rng, n, {})
+        return self._hypotheses(normalised(text, self.language), rng, n, {})
 
     def corrupt_dialogue(
         self, dialogue: Dialogue, rng: np.random.Generator, n_best: int = 1, listen: bool = True
@@ -286,7 +278,7 @@ class RecogniserNoise:
         self, turn: Turn, rng: np.random.Generator, n_best: int, heard: Mapping[str, str]
     ) -> Utterance:
         assert turn.user is not None
-        said = _normalised(turn.user.text, self.language)
+        said = normalised(turn.user.text, self.language)
         places = self._evidence(said, turn.goal or {}, heard)
         if n_best > 1:
             hypotheses = self._hypotheses(said, rng, n_best, places)
@@ -304,7 +296,7 @@ class RecogniserNoise:
             value = goal.get(slot, NONE)
             forms = (value, *self._forms.get(slot, {}).get(value, ()))
             place = next(
-                filter(None, (_find(_normalised(form, self.language), said) for form in forms)),
+                filter(None, (find(normalised(form, self.language), said) for form in forms)),
                 None,
             )
             understood = taken == value
@@ -317,7 +309,7 @@ class RecogniserNoise:
                 places[place] = _Evidence(chance=_ASKED_AGAIN)
             else:
                 places[place] = _Evidence(
-                    chance=_TAKEN_FOR_ANOTHER, heard=_normalised(taken, self.language)
+                    chance=_TAKEN_FOR_ANOTHER, heard=normalised(taken, self.language)
                 )
         return places
 
@@ -472,81 +464,6 @@ class RecogniserNoise:
         )
 
 
-def heard_values(dialogue: Dialogue, language: str = "en") -> List[Dict[str, str]]:
-    """What the system's acts show it to have heard, turn by turn.
-
-    Returns:
-        For each turn the slots whose value the user said in it (the goal changed, or its value was said again), with
-        what the system took it for: the value itself, another one (it confirmed that, or could not help with it), or
-        `NONE` (it asked again, or kept to an older value, or the user had to say it again). Slots about which the
-        next acts say nothing are left out.
-    """
-    heard: List[Dict[str, str]] = []
-    goal: Mapping[str, str] = {}
-    known: Dict[str, Set[str]] = {}
-    words = [
-        _normalised(turn.user.text, language) if turn.user is not None else ()
-        for turn in dialogue.turns
-    ]
-    for number, turn in enumerate(dialogue.turns):
-        found: Dict[str, str] = {}
-        if turn.user is not None and turn.goal is not None:
-            for slot, value in turn.goal.items():
-                name = _normalised(value, language)
-                again = [
-                    _find(name, said) is not None for said in words[number : number + _REACTION]
-                ]
-                if value != goal.get(slot, NONE) or again[0]:
-                    reaction = _reaction(
-                        dialogue.turns[number:], again, slot, value, known.get(slot, set())
-                    )
-                    if reaction is not None:
-                        found[slot] = reaction
-                known.setdefault(slot, set()).add(value)
-            goal = turn.goal
-        for action in turn.actions:
-            for act in action.acts:
-                if act.slot is not None and act.value is not None:
-                    known.setdefault(act.slot, set()).add(act.value)
-        heard.append(found)
-    return heard
-
-
-def misheard_share(dialogues: Iterable[Dialogue], language: str = "en") -> float:
-    """Share of the values that users said and systems reacted to that the system took for another one or for none.
-
-    About a quarter in DSTC2, where the system heard recogniser output though the words are transcripts; about a
-    hundredth in dialogues that were typed.
-    """
-    right = wrong = 0
-    for dialogue in dialogues:
-        for turn, heard in zip(dialogue.turns, heard_values(dialogue, language)):
-            for slot, taken in heard.items():
-                understood = turn.goal is not None and taken == turn.goal.get(slot)
-                right, wrong = right + understood, wrong + (not understood)
-    return wrong / max(right + wrong, 1)
-
-
-def _reaction(
-    turns: Sequence[Turn], again: Sequence[bool], slot: str, value: str, known: Set[str]
-) -> Optional[str]:
-    """What the system took `value` for, which the user said in the first of these turns; None if that is not clear."""
-    for i, turn in enumerate(turns[:_REACTION]):
-        if i > 0 and (turn.goal is None or turn.goal.get(slot) != value):
-            return None
-        if i > 0 and again[i]:
-            return NONE
-        acts = [act for action in turn.actions for act in action.acts if act.slot == slot]
-        if any(act.value == value for act in acts):
-            return value
-        for act in acts:
-            if act.act in ECHOES and act.value is not None:
-                return NONE if act.value in known else act.value
-        if any(act.act in REQUESTS for act in acts):
-            return NONE
-    return None
-
-
 def _best_paths(ranked: Sequence[Sequence[Tuple[float, Words]]], n: int) -> List[Tuple[float, str]]:
     """The n best distinct texts, one alternative a place, with their scores."""
     start = (0,) * len(ranked)
@@ -572,24 +489,9 @@ def _found_again(entities: Iterable[Entity], text: str, language: str) -> Iterab
     """Entities whose words were heard, at their new places."""
     tokens = tokenize(text, language)
     for entity in entities:
-        place = _find(_normalised(entity.value, language), tuple(token.text for token in tokens))
+        place = find(normalised(entity.value, language), tuple(token.text for token in tokens))
         if place is not None:
             yield replace(entity, start=tokens[place[0]].start, end=tokens[place[1] - 1].end)
-
-
-def _find(part: Words, words: Words) -> Optional[Tuple[int, int]]:
-    """Where `part` stands in `words` as a whole."""
-    if not part or part[0] not in words:
-        return None
-    for start in range(words.index(part[0]), len(words) - len(part) + 1):
-        if words[start : start + len(part)] == part:
-            return start, start + len(part)
-    return None
-
-
-@lru_cache(maxsize=65536)
-def _normalised(text: str, language: str) -> Words:
-    return tuple(token.text for token in tokenize(text, language))
 
 
 @lru_cache(maxsize=65536)

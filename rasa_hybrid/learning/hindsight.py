@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import List, Sequence, Set, Tuple
 
-from rasa_hybrid.model.encoding import (
-    _PART,
-    _SYSTEM,
-    _WHOLE,
+from rasa_hybrid.model.encoded import (
     DONTCARE_CELL,
     NONE_CELL,
+    PART,
+    SYSTEM,
     UNLABELLED,
+    WHOLE,
     EncodedTurn,
 )
 
@@ -29,10 +29,10 @@ def hindsight_labels(turns: Sequence[EncodedTurn]) -> List[List[int]]:
     hinted: Set[Tuple[int, int]] = set()
     rows = []
     for turn in turns:
-        now = {(slot, cell) for slot, cell, which in turn.cell_features if which == _WHOLE}
+        now = {(slot, cell) for slot, cell, which in turn.cell_features if which == WHOLE}
         user |= now
         hinted |= {
-            (slot, cell) for slot, cell, which in turn.cell_features if which in (_PART, _SYSTEM)
+            (slot, cell) for slot, cell, which in turn.cell_features if which in (PART, SYSTEM)
         }
         row = []
         for slot, (tracked, final) in enumerate(zip(turn.labels, turns[-1].labels)):

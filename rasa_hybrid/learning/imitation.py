@@ -15,7 +15,8 @@ from rasa_hybrid.dialogue import Dialogue, tokenize
 from rasa_hybrid.learning.optimiser import between
 from rasa_hybrid.learning.supervised import SupervisedTrainer, as_heard
 from rasa_hybrid.model.batching import collate
-from rasa_hybrid.model.encoding import EncodedTurn, Encoder
+from rasa_hybrid.model.encoded import EncodedTurn
+from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.network import initial_weights
 from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
 from rasa_hybrid.model.settings import check_flag, check_names, check_number

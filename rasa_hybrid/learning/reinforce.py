@@ -25,7 +25,8 @@ from rasa_hybrid.learning.optimiser import (
 from rasa_hybrid.learning.supervised import as_heard, signature, supervised_losses
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.batching import Batch, collate
-from rasa_hybrid.model.encoding import UNLABELLED, EncodedTurn, Encoder
+from rasa_hybrid.model.encoded import UNLABELLED, EncodedTurn
+from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.network import JointModel, as_tensors
 from rasa_hybrid.model.parameters import sizes_of
 from rasa_hybrid.model.settings import SettingsError, check_flag, check_names, check_number

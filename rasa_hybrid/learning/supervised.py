@@ -23,17 +23,17 @@ from rasa_hybrid.learning.optimiser import (
 )
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.batching import Batch, collate
-from rasa_hybrid.model.encoding import (
-    _CONFLICT,
-    _ENTITY,
-    _PART,
-    _SHARING,
-    _WHOLE,
+from rasa_hybrid.model.encoded import (
+    CONFLICT,
+    ENTITY,
+    PART,
+    SHARING,
+    WHOLE,
     EncodedTurn,
     EncodedUtterance,
-    Encoder,
     Span,
 )
+from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.network import EPSILON, JointModel, Outputs, as_tensors
 from rasa_hybrid.model.parameters import sizes_of
 from rasa_hybrid.model.settings import Settings
@@ -343,7 +343,7 @@ def _drop_modality(turn: EncodedTurn, settings: Settings, rng: np.random.Generat
         return turn
     draw, rate = rng.random(), settings.modality_dropout
     if draw < rate:
-        said = {_WHOLE, _PART, _SHARING, _CONFLICT}
+        said = {WHOLE, PART, SHARING, CONFLICT}
         features = {at: x for at, x in turn.cell_features.items() if at[2] not in said}
         return replace(
             turn, utterances=[], utterance_weights=[], matches=[], cell_features=features
@@ -352,7 +352,7 @@ def _drop_modality(turn: EncodedTurn, settings: Settings, rng: np.random.Generat
         return replace(
             turn,
             features=[],
-            cell_features={at: x for at, x in turn.cell_features.items() if at[2] != _ENTITY},
+            cell_features={at: x for at, x in turn.cell_features.items() if at[2] != ENTITY},
         )
     return turn
 

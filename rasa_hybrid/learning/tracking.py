@@ -13,7 +13,8 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 import numpy as np
 
 from rasa_hybrid.corpora.entities import mark_entities
-from rasa_hybrid.corpora.noise import RecogniserNoise, misheard_share
+from rasa_hybrid.corpora.heard import misheard_share
+from rasa_hybrid.corpora.noise import RecogniserNoise
 from rasa_hybrid.corpora.substitution import ValueSubstitution, open_ended
 from rasa_hybrid.corpora.synonyms import find_synonyms
 from rasa_hybrid.dialogue import DONTCARE, NONE, Belief, Dialogue, Turn, Utterance, normalise

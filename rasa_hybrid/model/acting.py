@@ -13,18 +13,17 @@ import numpy as np
 
 from rasa_hybrid.dialogue import Belief, Override, ResultSummary, SystemAction, Turn, Utterance
 from rasa_hybrid.model.arithmetic import bag_sums, lstm_step, lstm_weights, on_one_thread, softmax
-from rasa_hybrid.model.encoding import (
+from rasa_hybrid.model.encoded import (
     CELL_FEATURES,
     DONTCARE_CELL,
     NONE_CELL,
     Decision,
     EncodedTurn,
-    Encoder,
     MatchCell,
     Span,
     Tracked,
-    summary_features,
 )
+from rasa_hybrid.model.encoding import Encoder, summary_features
 from rasa_hybrid.model.parameters import BELIEF_FEATURES, BELIEF_FLOOR, TEMPERATURE
 from rasa_hybrid.model.reading import Reading, Understanding, UtteranceReader
 

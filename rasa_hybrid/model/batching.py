@@ -10,13 +10,8 @@ from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from rasa_hybrid.model.encoding import (
-    CELL_FEATURES,
-    UNLABELLED,
-    EncodedTurn,
-    EncodedUtterance,
-    Encoder,
-)
+from rasa_hybrid.model.encoded import CELL_FEATURES, UNLABELLED, EncodedTurn, EncodedUtterance
+from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.vocabulary import PADDING, SUMMARY_SIZE, UNKNOWN, UNKNOWN_WORD, Vocabulary
 
 #: Arrays by name; `collate` says what each is.

@@ -1,17 +1,14 @@
-"""From turns of a dialogue to what the network reads, one turn after the other.
+"""From turns of a dialogue to what the network reads (`encoded`), one turn after the other.
 
 The same encoder serves training (all turns of a dialogue) and acting (one turn at a time), so that both see the same.
-A *cell* is a value that a slot can have in this dialogue: 0 is `none`, 1 is `dontcare`, then the closed list, then the
-values in the order in which they were first mentioned by either side.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Container, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Container, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -22,7 +19,6 @@ from rasa_hybrid.dialogue import (
     Override,
     ResultSummary,
     SystemAction,
-    Token,
     Turn,
     Utterance,
     goal_value,
@@ -30,6 +26,24 @@ from rasa_hybrid.dialogue import (
 )
 from rasa_hybrid.dialogue.memory import objects_that_stay
 from rasa_hybrid.model.candidates import Match, Ontology
+from rasa_hybrid.model.encoded import (
+    CONFLICT,
+    ENTITY,
+    PART,
+    SHARING,
+    SPAN,
+    SYSTEM,
+    SYSTEM_BEFORE,
+    UNLABELLED,
+    USER_BEFORE,
+    WHOLE,
+    Decision,
+    EncodedTurn,
+    EncodedUtterance,
+    MatchCell,
+    Span,
+    Tracked,
+)
 from rasa_hybrid.model.settings import Settings
 from rasa_hybrid.model.vocabulary import (
     SUMMARY_SIZE,
@@ -39,151 +53,11 @@ from rasa_hybrid.model.vocabulary import (
     split_entity_label,
 )
 
-NONE_CELL, DONTCARE_CELL = 0, 1
-#: Features of a cell in a turn: how it was said now, who mentioned it.
-CELL_FEATURES = 9
-(
-    _WHOLE,
-    _PART,
-    _SHARING,
-    _CONFLICT,
-    _SYSTEM,
-    _USER_BEFORE,
-    _SYSTEM_BEFORE,
-    _ENTITY,
-    _SPAN,
-) = range(CELL_FEATURES)
-#: Whether a belief label is unknown.
-UNLABELLED = -1
 _MOST_TOKENS = 100
 _POSSESSIVE = re.compile(r"\s*['’´`]\s*s$")
 #: While learning, the chance that a labelled span comes with a probability below 1, as a tagger's would, and that there
 #: is one more with wrong ends or in a wrong slot.
 _UNSURE, _WRONG = 0.4, 0.15
-
-
-@dataclass(frozen=True)
-class EncodedUtterance:
-    """A distinct utterance.
-
-    Args:
-        text: as it was said.
-        tokens: normalised.
-        words: the tokens' texts.
-        matches: values that occur in it.
-        intent: position of its intent, -1 unknown.
-        tags: entity tag of each token, empty if unlabelled.
-    """
-
-    text: str
-    tokens: Tuple[Token, ...]
-    words: Tuple[str, ...]
-    matches: Tuple[Match, ...]
-    intent: int = -1
-    tags: Tuple[int, ...] = ()
-
-
-class Span(NamedTuple):
-    """Tokens `[start, end)` that a tagger takes for a value of a goal slot, with a probability."""
-
-    slot: str
-    start: int
-    end: int
-    probability: float = 1.0
-
-
-class MatchCell(NamedTuple):
-    """Tokens `[start, end)` of hypothesis `hypothesis` are a mention of cell `cell` of slot `slot`."""
-
-    slot: int
-    cell: int
-    hypothesis: int
-    start: int
-    end: int
-
-
-class Decision(NamedTuple):
-    """One decision of the policy.
-
-    Args:
-        taken: actions taken in this turn so far.
-        context: features of the state.
-        action: the label; -1 if there is none.
-        weight: of its loss.
-        overrides: (slot, cell) that hold for this decision.
-    """
-
-    taken: Tuple[int, ...]
-    context: Tuple[int, ...]
-    action: int
-    weight: float
-    overrides: Tuple[Tuple[int, int], ...]
-
-
-@dataclass
-class EncodedTurn:
-    """What the network reads of one turn; positions, not one-hots."""
-
-    utterances: List[EncodedUtterance]
-    utterance_weights: List[float]
-    features: List[int]
-    acts: List[Tuple[int, int, int]]
-    last_actions: List[int]
-    slot_acts: List[Tuple[int, int]]
-    cell_acts: List[Tuple[int, int, int]]
-    matches: List[MatchCell]
-    cell_features: Dict[Tuple[int, int, int], float]
-    cells: List[int]
-    rejected: List[Tuple[int, int]]
-    overrides: List[Tuple[int, int]]
-    late_overrides: List[Tuple[int, int]]
-    labels: List[int]
-    summary: np.ndarray
-    decisions: List[Decision]
-    weight: float = 1.0
-    system_words: Tuple[str, ...] = ()
-
-
-@dataclass
-class Tracked:
-    """What the encoder remembers of a dialogue: the cells of each slot and who mentioned them.
-
-    Args:
-        values: slot to the values of its cells.
-        rejected: (slot, cell) that a validator rejected and the user did not say again.
-    """
-
-    values: List[List[str]]
-    positions: List[Dict[str, int]]
-    user_said: Set[Tuple[int, int]] = field(default_factory=set)
-    system_said: Set[Tuple[int, int]] = field(default_factory=set)
-    rejected: Set[Tuple[int, int]] = field(default_factory=set)
-    last_actions: Tuple[SystemAction, ...] = ()
-
-    def copy(self) -> Tracked:
-        """An independent copy."""
-        return Tracked(
-            [list(values) for values in self.values],
-            [dict(positions) for positions in self.positions],
-            set(self.user_said),
-            set(self.system_said),
-            set(self.rejected),
-            self.last_actions,
-        )
-
-    def cell(self, slot: int, value: str, key: Optional[str] = None) -> int:
-        """The value's cell, a new one if it was not mentioned yet.
-
-        Args:
-            slot: position of the slot.
-            value: the value as it was mentioned.
-            key: what all its spellings have in common (`Ontology.key`); the value itself by default.
-        """
-        positions, key = self.positions[slot], value if key is None else key
-        if key not in positions:
-            positions[key] = len(self.values[slot])
-            self.values[slot].append(value)
-        return positions[key]
 
 
 class Encoder:
@@ -279,11 +153,11 @@ class Encoder:
         acts, slot_acts, cell_acts = self._system_acts(tracked)
         features: Dict[Tuple[int, int, int], float] = {}
         for slot, cell in tracked.user_said:
-            features[slot, cell, _USER_BEFORE] = 1.0
+            features[slot, cell, USER_BEFORE] = 1.0
         for slot, cell in tracked.system_said:
-            features[slot, cell, _SYSTEM_BEFORE] = 1.0
+            features[slot, cell, SYSTEM_BEFORE] = 1.0
         for slot, cell, _ in cell_acts:
-            features[slot, cell, _SYSTEM] = 1.0
+            features[slot, cell, SYSTEM] = 1.0
         matches: List[MatchCell] = []
         said: Set[Tuple[int, int]] = set()
         named: Set[Tuple[int, int]] = set()
@@ -296,20 +170,20 @@ class Encoder:
                     cell = self._cell(tracked, slot, value)
                     matches.append(MatchCell(slot, cell, number, start, end))
                     said.add((slot, cell))
-                    which = slot, cell, _WHOLE if coverage == 1.0 else _PART
+                    which = slot, cell, WHOLE if coverage == 1.0 else PART
                     features[which] = max(weight * coverage, features.get(which, 0.0))
-                    which = slot, cell, _SHARING
+                    which = slot, cell, SHARING
                     features[which] = max(sharing, features.get(which, 0.0))
                     if i >= len(utterance.matches):
-                        which = slot, cell, _SPAN
+                        which = slot, cell, SPAN
                         features[which] = max(sharing, features.get(which, 0.0))
                     for other in utterance.matches:
                         if other.slot != slot and other.start < end and start < other.end:
-                            features[slot, cell, _CONFLICT] = 1.0
+                            features[slot, cell, CONFLICT] = 1.0
             for slot, value in self._entity_values(turn.user):
                 cell = self._cell(tracked, slot, value)
                 named.add((slot, cell))
-                features[slot, cell, _ENTITY] = 1.0
+                features[slot, cell, ENTITY] = 1.0
         overrides = [
             pair
             for override in by_rank(turn.overrides)

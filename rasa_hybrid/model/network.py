@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from rasa_hybrid.model.batching import Batch
-from rasa_hybrid.model.encoding import CELL_FEATURES, DONTCARE_CELL, NONE_CELL
+from rasa_hybrid.model.encoded import CELL_FEATURES, DONTCARE_CELL, NONE_CELL
 from rasa_hybrid.model.lstm import packed_lstm
 from rasa_hybrid.model.parameters import BELIEF_FEATURES, BELIEF_FLOOR, parameter_shapes
 from rasa_hybrid.model.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Dict, Mapping, Tuple
 
 from rasa_hybrid.model.candidates import Ontology
-from rasa_hybrid.model.encoding import CELL_FEATURES
+from rasa_hybrid.model.encoded import CELL_FEATURES
 from rasa_hybrid.model.settings import Settings
 from rasa_hybrid.model.vocabulary import SUMMARY_SIZE, Vocabulary
 

@@ -13,7 +13,8 @@ import numpy as np
 from rasa_hybrid.dialogue import Utterance
 from rasa_hybrid.model.arithmetic import lstm_step, lstm_weights, softmax
 from rasa_hybrid.model.batching import word_arrays
-from rasa_hybrid.model.encoding import EncodedUtterance, Encoder, Span, goal_slot
+from rasa_hybrid.model.encoded import EncodedUtterance, Span
+from rasa_hybrid.model.encoding import Encoder, goal_slot
 from rasa_hybrid.model.vocabulary import UNKNOWN_WORD, spans_of_tags, split_entity_label
 
 #: Utterances heard alone whose reading is remembered, and words whose part in it is.

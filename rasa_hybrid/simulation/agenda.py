@@ -9,7 +9,7 @@ import numpy as np
 from rasa_hybrid.dialogue import DONTCARE, DialogueAct, Utterance, normalise
 from rasa_hybrid.simulation.goals import GoalSampler
 from rasa_hybrid.simulation.profiles import Profile
-from rasa_hybrid.simulation.surface import INFORMING
+from rasa_hybrid.simulation.templates import INFORMING
 from rasa_hybrid.simulation.voice import Voice
 
 _QUESTIONS = ("request", "offer", "confirm", "select")

@@ -12,7 +12,8 @@ from rasa_hybrid.corpora import CorpusError
 from rasa_hybrid.corpora.m2m import read_m2m
 from rasa_hybrid.dialogue import DONTCARE, Dialogue, DialogueAct, Entity, Utterance, normalise
 from rasa_hybrid.simulation.located_yaml import SimulatorError
-from rasa_hybrid.simulation.surface import SurfaceSet, TemplateKey, Term
+from rasa_hybrid.simulation.surface import SurfaceSet
+from rasa_hybrid.simulation.templates import TemplateKey, Term
 
 #: Acts of the corpus that are one of ours, with our name. `inform` is handled by its values.
 _ACTS: Mapping[str, str] = {

@@ -6,7 +6,8 @@ import re
 from typing import Dict, FrozenSet, List, Tuple
 
 from rasa_hybrid.simulation.noise import edit_distance
-from rasa_hybrid.simulation.surface import Signature, SurfaceSet, TemplateKey, format_key
+from rasa_hybrid.simulation.surface import SurfaceSet
+from rasa_hybrid.simulation.templates import Signature, TemplateKey, format_key
 
 #: Templates whose token edit distance is at most this share of their length count as the same.
 TOO_CLOSE = 0.35

@@ -19,7 +19,8 @@ from rasa_hybrid.simulation.noise import WordNoise
 from rasa_hybrid.simulation.profiles import Profile, cumulative_weights, read_profiles
 from rasa_hybrid.simulation.rewards import Rewards, read_rewards
 from rasa_hybrid.simulation.spoken_values import KINDS, SpokenValue, spoken_values
-from rasa_hybrid.simulation.surface import USER_ACTS, Signature, SurfaceSet, read_surfaces
+from rasa_hybrid.simulation.surface import SurfaceSet, read_surfaces
+from rasa_hybrid.simulation.templates import USER_ACTS, Signature
 from rasa_hybrid.simulation.voice import Voice
 
 #: Where a project keeps its simulator.

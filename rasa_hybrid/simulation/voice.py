@@ -10,7 +10,8 @@ from rasa_hybrid.dialogue import DialogueAct, Entity, Utterance
 from rasa_hybrid.simulation.noise import WordNoise
 from rasa_hybrid.simulation.profiles import Profile
 from rasa_hybrid.simulation.spoken_values import SpokenValue
-from rasa_hybrid.simulation.surface import INFORMING, SurfaceSet
+from rasa_hybrid.simulation.surface import SurfaceSet
+from rasa_hybrid.simulation.templates import INFORMING
 
 #: Acts with which a please goes well.
 _ASKING = frozenset({"start", "inform", "change", "request", "repeat"})

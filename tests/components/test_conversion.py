@@ -37,7 +37,8 @@ from rasa_hybrid.dialogue import (
     Utterance,
 )
 from rasa_hybrid.dialogue.domain import SlotFacts
-from rasa_hybrid.model.encoding import UNLABELLED, Encoder
+from rasa_hybrid.model.encoded import UNLABELLED
+from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.preparation import prepare
 from rasa_hybrid.model.settings import Settings
 

@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from rapidfuzz.distance import Levenshtein
 
+from rasa_hybrid.corpora.heard import heard_values, misheard_share
 from rasa_hybrid.corpora.noise import (
     NoiseSettings,
     RecogniserNoise,
-    heard_values,
-    misheard_share,
 )
 from rasa_hybrid.dialogue import Dialogue, DialogueAct, Entity, SystemAction, Turn, Utterance
 

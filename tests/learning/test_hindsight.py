@@ -7,7 +7,8 @@ from typing import Dict, List, Sequence, Tuple
 from rasa_hybrid.dialogue import DONTCARE, NONE, Dialogue, Turn, Utterance
 from rasa_hybrid.learning.hindsight import hindsight_labels
 from rasa_hybrid.model.candidates import SlotValues
-from rasa_hybrid.model.encoding import UNLABELLED, Encoder
+from rasa_hybrid.model.encoded import UNLABELLED
+from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.model.preparation import prepare
 from tests.model.small_worlds import act, tiny_settings
 

@@ -25,15 +25,8 @@ from rasa_hybrid.dialogue import (
     Utterance,
 )
 from rasa_hybrid.model.candidates import SlotValues
-from rasa_hybrid.model.encoding import (
-    DONTCARE_CELL,
-    NONE_CELL,
-    UNLABELLED,
-    EncodedTurn,
-    Encoder,
-    Tracked,
-    summary_features,
-)
+from rasa_hybrid.model.encoded import DONTCARE_CELL, NONE_CELL, UNLABELLED, EncodedTurn, Tracked
+from rasa_hybrid.model.encoding import Encoder, summary_features
 from rasa_hybrid.model.preparation import prepare
 from tests.model.small_worlds import act, bookings, tiny_settings, wild_dialogue, wild_encoder
 

@@ -4,7 +4,7 @@ import pytest
 
 from rasa_hybrid.simulation import SimulatorError, load_simulator
 from rasa_hybrid.simulation.m2m_surface import m2m_surfaces
-from rasa_hybrid.simulation.surface import format_key
+from rasa_hybrid.simulation.templates import format_key
 
 SLOTS = ("movie", "theatre_name", "date", "time", "num_tickets")
 

@@ -9,16 +9,15 @@ from rasa_hybrid.dialogue import DialogueAct
 from rasa_hybrid.simulation import SimulatorError
 from rasa_hybrid.simulation.overlap import new_words, tokens, too_close
 from rasa_hybrid.simulation.spoken_values import SpokenValue
-from rasa_hybrid.simulation.surface import (
+from rasa_hybrid.simulation.surface import SurfaceSet, read_surfaces
+from rasa_hybrid.simulation.templates import (
     INFORMING,
     SYSTEM_ACTS,
     USER_ACTS,
-    SurfaceSet,
     TemplateKey,
     format_key,
     parse_key,
     parse_template,
-    read_surfaces,
 )
 
 FOLDER = (

@@ -194,10 +194,12 @@ async def client_of(request: Request, configuration: ChannelConfiguration) -> Cl
     if request.app.config.get("USE_JWT"):
         payload = await _jwt(request)
         if payload is not None:
-            user = payload.get("user") or {}
-            if user.get("role") == "admin":
+            user = payload.get("user")
+            role, name = map(user.get, ("role", "username")) if isinstance(user, dict) else ("", "")
+            if role == "admin":
                 return Client(trusted=True)
-            return Client(trusted=False, sender=str(user.get("username")))
+            if isinstance(name, str) and name:
+                return Client(trusted=False, sender=name)
     elif expected is None:
         return Client(trusted=False)
     raise RefusedError(401, "unauthorised", "Send the token as `Authorization: Bearer ...`.")

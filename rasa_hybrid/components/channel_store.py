@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: Feedback of one commit.
 _AT_ONCE = 100
+#: Seconds after which feedback that could not be committed is refused: less than the minute that a server gives a request.
+_PATIENCE = 45.0
 
 
 class StoreThreads:
@@ -80,7 +82,12 @@ class StoreThreads:
         return await asyncio.get_running_loop().run_in_executor(self._readers, call)
 
     async def commit(self, given: Given) -> Receipt:
-        """Stores feedback; what comes while a commit is under way is committed together."""
+        """Stores feedback; what comes while a commit is under way is committed together.
+
+        Raises:
+            RefusedError: if the server is just starting or stopping, or the store does not take it in time; it may be
+                stored later all the same.
+        """
         store, loop = self.episodes, asyncio.get_running_loop()
         answer: asyncio.Future = loop.create_future()
         self._given.append((given, answer))
@@ -88,7 +95,10 @@ class StoreThreads:
         self._writer.submit(self._commit_given, store, loop)
         self._under_way.add(answer)
         answer.add_done_callback(self._under_way.discard)
-        return await answer
+        try:
+            return await asyncio.wait_for(answer, _PATIENCE)
+        except asyncio.TimeoutError:
+            raise RefusedError(503, "no_store", "The store does not answer.") from None
 
     async def settled(self, at_most: float) -> None:
         """Returns when the feedback that waits by now is committed, or after so many seconds."""

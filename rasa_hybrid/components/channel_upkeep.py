@@ -106,7 +106,10 @@ class Upkeep:
         await self._store.write(
             EpisodeStore.settle_silent, quiet_before, self.configuration.default_reward, now
         )
-        lost = await self._store.write(EpisodeStore.lose, now - _GIVE_UP, list(self._failed))
+        self._absent.over()
+        lost = await self._store.write(
+            EpisodeStore.lose, now - _GIVE_UP, list(self._failed), list(self._absent)
+        )
         if lost:
             logger.warning(
                 f"{lost} conversations with feedback are not in the tracker store any more: nothing can be learnt "

@@ -107,7 +107,8 @@ class EmbeddedLearner:
     def _begin_with(self, path: str, database: Database) -> Optional[Model]:
         from rasa_hybrid.feedback.learner import begin_with
 
-        return begin_with(path, Ledger(database), self._folder())
+        # The newest archive of the folder may be one that was rolled back a moment ago.
+        return begin_with(path, Ledger(database), self._folder(), is_choice=False)
 
     def _folder(self) -> Any:
         from rasa_hybrid.feedback.folder import ModelFolder

@@ -249,6 +249,7 @@ def assemble(
             conversation,
             outcome.outcome if outcome is not None else None,
             settled=outcome.at if outcome is not None else None,
+            rated=rated,
         ):
             stored.append(session.id)
     return stored
@@ -275,7 +276,8 @@ def _step(event: ActionExecuted) -> Step:
     if hybrid.get("action") != name:
         shadow = (hybrid.get("shadow") or {}).get("action")
         return Step(Decision(name), event.policy, shadow, belief)
-    decision = Decision(name, float(hybrid["propensity"]), bool(hybrid.get("sampled")))
+    flags = (bool(hybrid.get(flag)) for flag in ("sampled", "explored"))
+    decision = Decision(name, float(hybrid["propensity"]), *flags)
     return Step(decision, "hybrid", hybrid.get("greedy", name), belief)
 
 

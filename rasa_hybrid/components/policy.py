@@ -250,6 +250,7 @@ class HybridPolicy(Policy):
             "sampled": False,
         }
         if exploration is not None:
+            decision["explored"] = True
             decision["sampled"] = bool(tried[chosen] < 1.0)
             decision["greedy"] = names[best]
         prediction = JointPrediction(

@@ -19,13 +19,15 @@ class Decision:
         action: the action that was executed; `action_listen` for the decision that ends the turn.
         propensity: its probability under the policy that acted, in (0, 1]; None if it was not our model's choice (a
             rule, another policy, a follow-up), which is then given and not learnt from.
-        sampled: whether it was drawn from the policy; False for the most probable action, whose propensity says
-            nothing about what else might have been tried.
+        sampled: whether it was drawn from the policy, which might have done something else; False for the most probable
+            action, whose propensity says nothing about what else might have been tried.
+        explored: whether the policy tried things out when it decided, even if there was one thing only to be tried.
     """
 
     action: str
     propensity: Optional[float] = None
     sampled: bool = False
+    explored: bool = False
 
 
 @dataclass(frozen=True)

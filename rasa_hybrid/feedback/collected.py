@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple
 import sqlalchemy as sa
 
 from rasa_hybrid.feedback.database import Database, insert_missing
+from rasa_hybrid.feedback.privacy import forgotten_until
 from rasa_hybrid.feedback.schema import events, facts
 
 
@@ -18,7 +19,7 @@ class CollectedEvents:
         self.database = database
 
     def add(self, source: str, received: Iterable[Tuple[int, Optional[Mapping[str, Any]]]]) -> int:
-        """Keeps events; the same position again changes nothing.
+        """Keeps events; the same position again changes nothing, nor what is of before its sender's deletion.
 
         Args:
             source: name of the broker.
@@ -28,18 +29,24 @@ class CollectedEvents:
             How many were new.
         """
         count, last = 0, self.up_to(source)
+        forgotten: Dict[str, float] = {}
         with self.database.writing() as connection:
             for position, event in received:
                 last = max(last, position)
                 if event is None:
+                    continue
+                sender, at = str(event["sender_id"]), float(event["timestamp"])
+                if sender not in forgotten:
+                    forgotten[sender] = forgotten_until(self.database, connection, sender)
+                if at <= forgotten[sender]:
                     continue
                 count += insert_missing(
                     connection,
                     events,
                     source=source,
                     position=position,
-                    sender=str(event["sender_id"]),
-                    at=float(event["timestamp"]),
+                    sender=sender,
+                    at=at,
                     data=json.dumps(event),  # ASCII: what is no Unicode can be kept, too
                 )
             insert_missing(connection, facts, name=f"read:{source}", value="-1")

@@ -166,11 +166,15 @@ def read_corpora(paths: Sequence[str]) -> Dict[str, List[Dialogue]]:
     """Regression sets by file name.
 
     Raises:
-        GateError: if a file holds no labelled dialogue.
+        GateError: if a file holds no labelled dialogue, or has the name of another one.
         CorpusError: if a file can't be read.
     """
-    corpora = {}
+    corpora: Dict[str, List[Dialogue]] = {}
     for path in paths:
+        if Path(path).name in corpora:
+            raise GateError(
+                f"{path}: there is another regression set of this name; give it one of its own."
+            )
         dialogues = list(read_jsonl(path))
         if not any(turn.goal is not None for d in dialogues for turn in d.turns):
             raise GateError(f"{path}: the regression set has no labelled turns.")

@@ -20,7 +20,7 @@ from rasa_hybrid.feedback.database import Database
 from rasa_hybrid.feedback.folder import LearnerError, ModelFolder
 from rasa_hybrid.feedback.gate import Gate, Verdict
 from rasa_hybrid.feedback.ledger import ABANDONED, BASE, Ledger, LostClaimError, Model
-from rasa_hybrid.feedback.records import PROMOTED, StoredEpisode
+from rasa_hybrid.feedback.records import PROMOTED, REJECTED, ROLLED_BACK, StoredEpisode
 from rasa_hybrid.feedback.rewards import Rewards, labelled_by_belief, succeeded, to_episode
 from rasa_hybrid.feedback.scoring import importance_weight, off_policy_estimate
 from rasa_hybrid.model.acting import ActingModel
@@ -29,6 +29,8 @@ from rasa_hybrid.model.encoding import Encoder
 
 logger = logging.getLogger(__name__)
 
+#: States of a model that is not to be served.
+_GIVEN_UP = (REJECTED, ROLLED_BACK, ABANDONED)
 #: Share of a batch's updates that come last, whose episodes tell before what the model so far would have earned.
 _HELD_OUT = 0.2
 
@@ -108,11 +110,7 @@ class Learner:
         head = self.ledger.head()
         if head is None:
             raise LearnerError("The store has no model yet: name one with --model.")
-        if not self.folder.archive(head.id).exists():
-            raise LearnerError(
-                f"The archive of the model {head.id} is not in {out}: use the folder that it was learnt in, or name a "
-                "model with --model."
-            )
+        _check_is_here(self.folder, head.id)
         _, _, extra = load_archive(self.folder.archive(head.id))
         self.gate = gate(DomainFacts.from_dict(extra["facts"])) if gate is not None else None
         for candidate in self.ledger.recover():
@@ -150,7 +148,11 @@ class Learner:
             return None
         self._told = False
         try:
-            return self._learn(candidate, claimed)
+            fresh = self._not_learnt(candidate, claimed)
+            if claimed and not fresh:
+                self.ledger.abandon(candidate.id, {"reason": "All of it has been learnt already."})
+                return self.step()
+            return self._learn(candidate, fresh)
         except LostClaimError as error:
             logger.warning(f"{error} What is left of its episodes is learnt again.")
             self.ledger.abandon(candidate.id, {"reason": str(error)})
@@ -171,6 +173,18 @@ class Learner:
             f"{waiting} episodes wait, but they are of too few senders: at most {self.settings.share_of_sender:.0%} of a "
             f"batch of {self.settings.least_episodes} or more may be of one. A larger --share-of-sender allows more."
         )
+
+    def _not_learnt(
+        self, candidate: Model, claimed: Sequence[StoredEpisode]
+    ) -> Sequence[StoredEpisode]:
+        """What the parent has not learnt yet: its manifest may name episodes that this store did not know before."""
+        assert candidate.parent is not None
+        _check_is_here(self.folder, candidate.parent)
+        learnt = set(archive.read_manifest(self.folder.archive(candidate.parent)).learnt)
+        known = [stored.id for stored in claimed if stored.id in learnt]
+        if known:
+            self.ledger.known(candidate.id, known)
+        return [stored for stored in claimed if stored.id not in learnt]
 
     def _learn(self, candidate: Model, claimed: Sequence[StoredEpisode]) -> Decided:
         assert candidate.parent is not None
@@ -240,7 +254,7 @@ class Learner:
         }
         corpus = [facts.harmonise(dialogue) for dialogue in self._corpus]
         if explored:
-            return self._reinforce(encoder, weights, explored, corpus, parent, figures)
+            return self._reinforce(encoder, weights, episodes, corpus, parent, figures)
         good = [
             labelled_by_belief(stored)
             for stored in claimed
@@ -252,12 +266,15 @@ class Learner:
         self,
         encoder: Encoder,
         weights: Dict[str, np.ndarray],
-        explored: Sequence[Episode],
+        episodes: Sequence[Episode],
         corpus: Sequence[Dialogue],
         parent: str,
         figures: Dict[str, Any],
     ) -> Tuple[Dict[str, np.ndarray], Dict[str, Any], Dict[str, np.ndarray]]:
-        """REINFORCE with importance weights, a mini-batch at a time."""
+        """REINFORCE with importance weights, a mini-batch at a time.
+
+        Where nothing was sampled in a conversation it tells what its user wanted, if it went well, and what is usual.
+        """
         from rasa_hybrid.learning.reinforce import Reinforcer, ReinforceSettings
 
         settings = ReinforceSettings(
@@ -268,15 +285,15 @@ class Learner:
         )
         reinforcer = Reinforcer(encoder, weights, settings, corpus)
         self._restore(reinforcer, parent, "reinforce")
-        count = max(1, round(len(explored) / self.settings.mini_batch))
+        count = max(1, round(len(episodes) / self.settings.mini_batch))
         held_out = max(1, round(count * _HELD_OUT)) if count > 1 else 0
         results = []
-        for i, part in enumerate(np.array_split(np.arange(len(explored)), count)):
+        for i, part in enumerate(np.array_split(np.arange(len(episodes)), count)):
             if i == count - held_out:
                 figures["off_policy"] = _off_policy(
-                    ActingModel(encoder, reinforcer.weights()), explored[part[0] :]
+                    ActingModel(encoder, reinforcer.weights()), episodes[part[0] :]
                 )
-            results.append(reinforcer.update([explored[j] for j in part]))
+            results.append(reinforcer.update([episodes[j] for j in part]))
         applied = [result for result in results if result.applied]
         figures.update(
             method="reinforce",
@@ -339,8 +356,20 @@ class Learner:
             learning.restore({name: value for name, value in state.items() if name != "kind"})
 
 
-def begin_with(base: str, ledger: Ledger, folder: ModelFolder) -> Model:
-    """Makes an archive of `rasa train` what is learnt from, unless the head descends from it already; the head."""
+def begin_with(base: str, ledger: Ledger, folder: ModelFolder, is_choice: bool = True) -> Model:
+    """Makes an archive of `rasa train` what is learnt from, unless the head descends from it already; the head.
+
+    Args:
+        base: the archive.
+        ledger: of the store.
+        folder: of the models.
+        is_choice: whether somebody chose the archive; else one that was rolled back or rejected does not come back.
+    """
+    known, head = ledger.model(archive.read_id(base)), ledger.head()
+    if not is_choice and known is not None and known.status in _GIVEN_UP and head is not None:
+        _check_is_here(folder, head.id)
+        folder.publish(head.id)
+        return head
     id = folder.take(base)
     return ledger.rebase(id, folder.archive(id).name, archive.read_manifest(base).learnt)
 
@@ -361,6 +390,14 @@ def roll_back(database: Database, out: str) -> Tuple[Model, Model]:
     given_up, now = ledger.roll_back()
     folder.publish(now.id)
     return given_up, now
+
+
+def _check_is_here(folder: ModelFolder, model: str) -> None:
+    if not folder.archive(model).exists():
+        raise LearnerError(
+            f"The archive of the model {model} is not in {folder.out}: use the folder that it was learnt in, or name a "
+            "model with --model."
+        )
 
 
 def _can_be_read(encoder: Encoder, stored: StoredEpisode, rewards: Rewards) -> bool:

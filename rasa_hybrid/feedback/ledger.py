@@ -163,7 +163,7 @@ class Ledger:
                     "The store has no model yet; `rasa-hybrid learn --model` names one."
                 )
             # Whether there is enough is found out without keeping users' feedback waiting.
-            if len(_chosen(connection, most, share_of_sender)) < max(least, 1):
+            if len(_chosen(connection, most, share_of_sender, lock=False)) < max(least, 1):
                 return None, []
         now = time.time()
         id = uuid.uuid4().hex
@@ -187,6 +187,25 @@ class Ledger:
             candidate = _model(connection, id)
             rows = connection.execute(mine.order_by(episodes.c.settled, episodes.c.id)).all()
         return candidate, [StoredEpisode.from_row(row) for row in rows]
+
+    def known(self, candidate: str, learnt: Sequence[str]) -> None:
+        """Gives up claimed episodes that the head has learnt already, in another store or before they were here.
+
+        Args:
+            candidate: who claimed them.
+            learnt: their ids.
+        """
+        with self.database.writing() as connection:
+            for start in range(0, len(learnt), 500):
+                connection.execute(
+                    sa.update(episodes)
+                    .where(
+                        episodes.c.id.in_(learnt[start : start + 500]),
+                        episodes.c.candidate == candidate,
+                        episodes.c.status == CLAIMED,
+                    )
+                    .values(status=PROMOTED, candidate=_parent(connection, candidate))
+                )
 
     def waiting(self) -> int:
         """Number of new episodes, from whomever they are."""
@@ -385,29 +404,46 @@ class Ledger:
         return len(ids)
 
 
-def _chosen(connection: sa.engine.Connection, most: int, share_of_sender: float) -> List[str]:
-    """Ids of the oldest new episodes, which are locked; not their dialogues, which are long.
+def _chosen(
+    connection: sa.engine.Connection, most: int, share_of_sender: float, lock: bool = True
+) -> List[str]:
+    """Ids of the oldest new episodes, locked on request; not their dialogues, which are long.
 
     They are the largest batch of which no sender has more than its share.
     """
+    order = (episodes.c.settled, episodes.c.id)
+    number = sa.func.row_number().over(partition_by=episodes.c.sender, order_by=order)
+    numbered = sa.select(episodes.c.id, number.label("number")).where(episodes.c.status == NEW)
+    numbered = numbered.subquery()
+    of_each = sa.select(numbered.c.id).where(numbered.c.number <= _share(share_of_sender, most))
     query = (
         sa.select(episodes.c.id, episodes.c.sender)
-        .where(episodes.c.status == NEW)
-        .order_by(episodes.c.settled, episodes.c.id)
-        .limit(most if share_of_sender >= 1 else 20 * most)
-        .with_for_update(skip_locked=True)
+        .where(episodes.c.status == NEW, episodes.c.id.in_(of_each))
+        .order_by(*order)
+        .limit(most)
     )
+    if lock:
+        query = query.with_for_update(skip_locked=True)
     of_sender: Dict[str, List[int]] = {}
     rows = connection.execute(query).all()
     for i, row in enumerate(rows):
         of_sender.setdefault(row.sender, []).append(i)
     for size in range(min(most, len(rows)), 0, -1):
-        # A little more, as 0.29 * 100 is less than 29.
-        share = max(1, int(share_of_sender * size + 1e-9))
+        share = _share(share_of_sender, size)
         allowed = [i for places in of_sender.values() for i in places[:share]]
         if len(allowed) >= size:
             return [rows[i].id for i in sorted(allowed)[:size]]
     return []
+
+
+def _share(share_of_sender: float, size: int) -> int:
+    """Episodes that one sender may have in a batch."""
+    # A little more, as 0.29 * 100 is less than 29.
+    return max(1, int(share_of_sender * size + 1e-9))
+
+
+def _parent(connection: sa.engine.Connection, candidate: str) -> Optional[str]:
+    return connection.execute(sa.select(models.c.parent).where(models.c.id == candidate)).scalar()
 
 
 def _abandon(connection: sa.engine.Connection, candidate: str, figures: Mapping[str, Any]) -> None:

@@ -85,8 +85,8 @@ def redact(database: Database, how: str, before: float) -> int:
         return "" if how == "drop" else hashed(str(text))[:12]
 
     done = (PROMOTED, REJECTED, ROLLED_BACK, UNRATED, LOST)
-    # Of what is lost nobody knows when it ended, but there may be comments.
-    ended = sa.func.coalesce(episodes.c.ended, episodes.c.settled)
+    # Of what is lost nobody knows when it ended, but there may be comments, and there is a name.
+    ended = sa.func.coalesce(episodes.c.ended, episodes.c.settled, episodes.c.begun)
     query = sa.select(episodes).where(
         episodes.c.status.in_(done), episodes.c.redacted.is_(False), ended < before
     )

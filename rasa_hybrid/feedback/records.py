@@ -117,6 +117,7 @@ class Step:
             "action": self.decision.action,
             "propensity": self.decision.propensity,
             "sampled": self.decision.sampled or None,
+            "explored": self.decision.explored or None,
             "policy": self.policy,
             "greedy": self.greedy,
             "belief": belief or None,
@@ -126,8 +127,8 @@ class Step:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Step:
         """The step of such a record."""
-        sampled = bool(record.get("sampled", False))
-        decision = Decision(str(record["action"]), record.get("propensity"), sampled)
+        flags = (bool(record.get(name, False)) for name in ("sampled", "explored"))
+        decision = Decision(str(record["action"]), record.get("propensity"), *flags)
         belief = {
             slot: tuple((str(value), float(chance)) for value, chance in best)
             for slot, best in record.get("belief", {}).items()

@@ -1,7 +1,8 @@
 """What a model would have done in recorded conversations, and what that says of it before it acts.
 
-Off-policy estimates weight each conversation's return by how much more, or less, probable its sampled actions are under
-the model: inverse propensity scores (IPS), and the same divided by the sum of the weights (self-normalised).
+Off-policy estimates weight each conversation's return by how much more, or less, probable its actions are under the model
+than they were when the policy explored: inverse propensity scores (IPS), and the same divided by the sum of the weights
+(self-normalised).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from rasa_hybrid.dialogue.episode import Episode
 from rasa_hybrid.evaluation.intervals import bootstrap_interval
 from rasa_hybrid.model.acting import ActingModel
 
-#: Largest weight of a conversation; weights above it are cut, which makes the estimate a little too small.
+#: Largest weight of a conversation; weights above it are cut, which makes returns count a little too little.
 LARGEST_WEIGHT = 100.0
 
 
@@ -82,7 +83,7 @@ def off_policy_estimate(weights: Sequence[float], returns: Sequence[float]) -> O
     """Estimates the average return of a model from conversations that another one led.
 
     Args:
-        weights: of each conversation, the product of pi(a) / propensity over its sampled decisions.
+        weights: of each conversation, as `importance_weight` gives it.
         returns: of each conversation.
     """
     weight = np.minimum(np.asarray(weights, float), LARGEST_WEIGHT)
@@ -103,16 +104,23 @@ def off_policy_estimate(weights: Sequence[float], returns: Sequence[float]) -> O
 
 
 def importance_weight(model: ActingModel, episode: Episode) -> Optional[float]:
-    """The product of pi(a) / propensity over the sampled decisions; None if none was sampled."""
+    """The product of pi(a) / propensity over the decisions of a policy that explored; None if there were none.
+
+    Those count, too, where it could try one action only: another model might do something else there. An action that the
+    model does not have makes it 0.
+    """
     names = {name: i for i, name in enumerate(model.encoder.vocabulary.actions.names)}
-    logs, sampled = 0.0, 0
+    logs, explored = 0.0, 0
     for turn, decisions in zip(score(model, episode.dialogue), episode.decisions):
         for chances, decision in zip(turn.chances, decisions):
-            if decision.sampled and decision.propensity and decision.action in names:
-                chance = float(chances[names[decision.action]])
-                logs += np.log(max(chance, 1e-30)) - np.log(decision.propensity)
-                sampled += 1
-    return float(np.exp(min(logs, 50.0))) if sampled else None
+            if not decision.propensity or not (decision.explored or decision.sampled):
+                continue
+            explored += 1
+            if decision.action not in names:
+                return 0.0
+            chance = float(chances[names[decision.action]])
+            logs += np.log(max(chance, 1e-30)) - np.log(decision.propensity)
+    return float(np.exp(min(logs, 50.0))) if explored else None
 
 
 def agreement(model: ActingModel, episodes: Sequence[Episode]) -> Tuple[int, int]:

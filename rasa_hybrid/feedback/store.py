@@ -61,22 +61,22 @@ class TooMuchFeedbackError(ValueError):
 _REFUSALS = (UnknownConversationError, FeedbackConflictError, TooMuchFeedbackError)
 
 # The statements of the path that users wait for, built once.
-_OUTLINE = (episodes.c.id, episodes.c.status, episodes.c.settled)
+_OUTLINE = (episodes.c.id, episodes.c.status, episodes.c.settled, episodes.c.redacted)
+#: Of a sender also what was redacted.
+_OF_SENDER = episodes.c.sender.in_((sa.bindparam("who"), sa.bindparam("hashed")))
 _KNOWN = sa.select(feedback).where(feedback.c.id == sa.bindparam("one"))
 _GIVEN_LATELY = sa.select(sa.func.count(feedback.c.id)).where(
     feedback.c.sender == sa.bindparam("who"), feedback.c.received > sa.bindparam("since")
 )
 _LATEST = (
     sa.select(*_OUTLINE)
-    .where(episodes.c.sender == sa.bindparam("who"))
+    .where(_OF_SENDER)
     .order_by(episodes.c.begun.desc())
     .limit(1)
     .with_for_update()
 )
 _NAMED = (
-    sa.select(*_OUTLINE)
-    .where(episodes.c.sender == sa.bindparam("who"), episodes.c.id == sa.bindparam("one"))
-    .with_for_update()
+    sa.select(*_OUTLINE).where(_OF_SENDER, episodes.c.id == sa.bindparam("one")).with_for_update()
 )
 _INSERT = sa.text(
     "INSERT INTO hybrid_feedback (id, episode, sender, success, reward, rating, comment, received, status) VALUES "
@@ -217,14 +217,16 @@ class EpisodeStore(Database):
         Returns:
             For each the receipt, or the error that `give` would raise; an error of one does not touch the others.
         """
-        answers: List[Union[Receipt, Exception]] = []
+        answers: Dict[int, Union[Receipt, Exception]] = {}
+        # Episodes are locked sender by sender, in the same order by all, so that nobody waits in a circle.
+        order = sorted(range(len(given)), key=lambda i: given[i].sender)
         with self.writing() as connection:
-            for one in given:
+            for i in order:
                 try:
-                    answers.append(self._give(connection, one))
+                    answers[i] = self._give(connection, given[i])
                 except _REFUSALS as error:  # each is raised before anything is written
-                    answers.append(error)
-        return answers
+                    answers[i] = error
+        return [answers[i] for i in range(len(given))]
 
     def _give(self, connection: sa.engine.Connection, given: Given) -> Receipt:
         now = time.time() if given.now is None else given.now
@@ -243,9 +245,10 @@ class EpisodeStore(Database):
                 raise TooMuchFeedbackError(
                     f"this sender has given feedback {count} times within 24 hours; {given.most_a_day} are allowed"
                 )
+        theirs = {"who": sender, "hashed": hashed_sender(self, sender)}
         row = connection.execute(
             _LATEST if episode is None else _NAMED,
-            {"who": sender} if episode is None else {"who": sender, "one": episode},
+            theirs if episode is None else {**theirs, "one": episode},
         ).first()
         if row is None:
             raise UnknownConversationError(
@@ -262,6 +265,8 @@ class EpisodeStore(Database):
                     else "it has been learnt from already"
                 )
             )
+        if row.redacted:
+            raise FeedbackConflictError(f"the text of the episode {row.id!r} has been deleted")
         about = {"id": id, "episode": row.id, "sender": sender, "comment": given.comment}
         if not connection.execute(_INSERT, {**about, "received": now, **said}).rowcount:
             # Another request with this id was faster.
@@ -291,7 +296,7 @@ class EpisodeStore(Database):
             raise UnknownConversationError(f"there is no feedback {id!r}")
         receipt = Receipt.from_row(row)
         if receipt.status == "accepted" and row.episode_status not in UNDECIDED:
-            return replace(receipt, status="used")
+            return replace(receipt, status=LOST if row.episode_status == LOST else "used")
         return receipt
 
     def withdraw(self, id: str) -> Receipt:
@@ -311,7 +316,7 @@ class EpisodeStore(Database):
                 raise UnknownConversationError(f"there is no feedback {id!r}")
             if row.status == "withdrawn":
                 return Receipt.from_row(row)
-            if row.status == "accepted":
+            if row.status == "accepted" and episode.status != LOST:
                 if episode.status not in UNDECIDED:
                     raise FeedbackConflictError(
                         f"the feedback {id!r} has been used: its episode is {episode.status}"
@@ -349,7 +354,7 @@ class EpisodeStore(Database):
         query = (
             sa.select(episodes.c.id, episodes.c.sender)
             .where(episodes.c.status == OPEN, episodes.c.ended.is_(None), due)
-            .order_by(episodes.c.settled, episodes.c.begun)
+            .order_by(episodes.c.settled.is_(None), episodes.c.settled, episodes.c.begun)
             .limit(limit)
         )
         with self.reading() as connection:
@@ -363,6 +368,7 @@ class EpisodeStore(Database):
         recorded: Recorded,
         outcome: Optional[Outcome] = None,
         settled: Optional[float] = None,
+        rated: Optional[float] = None,
     ) -> bool:
         """Stores the dialogue of an episode; its outcome too, if it is known and nobody has given feedback.
 
@@ -373,10 +379,11 @@ class EpisodeStore(Database):
             recorded: what the model saw and did.
             outcome: as an intent, a slot or an action told it.
             settled: Unix time at which it was told.
+            rated: Unix time of the feedback that it was cut at (`settled`), None if there was none.
 
         Returns:
-            Whether it was stored; not if the episode is being learnt from, its personal text is gone already, or its
-            sender is to be forgotten.
+            Whether it was stored; not if the episode is being learnt from, its personal text is gone already, its
+            sender is to be forgotten, or other feedback has come or gone since it was cut.
         """
         values = recorded.to_row()
         with self.writing() as connection:
@@ -387,6 +394,8 @@ class EpisodeStore(Database):
                 sa.select(episodes).where(episodes.c.id == id).with_for_update()
             ).one()
             if row.status not in UNDECIDED or row.redacted:
+                return False
+            if rated != (row.settled if row.source == "feedback" else None):
                 return False
             told = row.settled is not None
             if outcome is not None and row.source != "feedback":
@@ -437,14 +446,16 @@ class EpisodeStore(Database):
                 )
             )
 
-    def lose(self, before: float, spared: Iterable[str] = ()) -> int:
+    def lose(self, before: float, spared: Iterable[str] = (), absent: Iterable[str] = ()) -> int:
         """Gives up episodes that were rated before a time and whose dialogue could not be found; says how many.
 
-        Where only what was said since an earlier look is gone, the dialogue that is there counts.
+        Where only what was said since an earlier look is gone, the dialogue that is there counts. What nobody rated is
+        given up as well if it began before that time and its conversation is not there any more.
 
         Args:
             before: Unix time.
             spared: senders whose conversations are there, but could not be stored.
+            absent: senders whose conversations are not there.
         """
         columns = (episodes.c.id, episodes.c.sender, episodes.c.begun, episodes.c.settled)
         is_there = episodes.c.dialogue.isnot(None)
@@ -453,10 +464,10 @@ class EpisodeStore(Database):
             episodes.c.ended.is_(None),
             sa.or_(
                 episodes.c.settled < before,
-                sa.and_(is_there, episodes.c.settled.is_(None), episodes.c.begun < before),
+                sa.and_(episodes.c.settled.is_(None), episodes.c.begun < before),
             ),
         )
-        senders = set(spared)
+        senders, gone = set(spared), set(absent)
         count = 0
         with self.writing() as connection:
             for row in connection.execute(query.with_for_update()).all():
@@ -465,6 +476,9 @@ class EpisodeStore(Database):
                     connection.execute(one.values(ended=row.begun))
                 elif row.is_there:
                     connection.execute(one.values(status=NEW, ended=row.settled))
+                elif row.settled is None:
+                    if row.sender in gone:
+                        connection.execute(one.values(status=LOST))
                 elif row.sender not in senders:
                     count += connection.execute(one.values(status=LOST)).rowcount
         return count

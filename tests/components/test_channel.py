@@ -382,15 +382,22 @@ def test_bearer_token_guards_the_channel_and_may_stand_for_all_conversations(
         ):
             headers = {"Authorization": f"Bearer {_jwt(secret, name, role)}"}
             assert server.ask("POST", feedback, rated, headers).status == status
+        for user in ("anna", ["anna"], None, {}, {"role": "user"}, {"username": 1}):
+            headers = {"Authorization": f"Bearer {_jwt_of(secret, user)}"}
+            nobody = {**rated, "sender": "None"}
+            assert server.ask("POST", feedback, nobody, headers).status == 401
         forged = {"Authorization": f"Bearer {_jwt('another-secret', 'anna', 'user')}"}
         assert server.ask("POST", feedback, rated, forged).status == 401
 
 
 def _jwt(secret: str, name: str, role: str) -> str:
+    return _jwt_of(secret, {"username": name, "role": role})
+
+
+def _jwt_of(secret: str, user: Any) -> str:
     import jwt
 
-    payload = {"user": {"username": name, "role": role}}
-    token = jwt.encode(payload, secret, algorithm="HS256")
+    token = jwt.encode({"user": user}, secret, algorithm="HS256")
     return token if isinstance(token, str) else token.decode()
 
 

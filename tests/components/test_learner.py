@@ -15,13 +15,14 @@ import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Optional
 
 import numpy as np
 import pytest
 
 from rasa_hybrid.components import activity
 from rasa_hybrid.components.activity import Exploration
+from rasa_hybrid.components.conversion import hybrid_metadata
 from rasa_hybrid.components.episodes import Signals, assemble, sessions
 from rasa_hybrid.components.loading import served_runtime
 from rasa_hybrid.dialogue import (
@@ -36,7 +37,7 @@ from rasa_hybrid.dialogue import (
 from rasa_hybrid.feedback import archive as archives
 from rasa_hybrid.feedback.folder import LearnerError, ModelFolder
 from rasa_hybrid.feedback.gate import Gate
-from rasa_hybrid.feedback.learner import Learner, LearnerSettings, roll_back
+from rasa_hybrid.feedback.learner import Learner, LearnerSettings, begin_with, roll_back
 from rasa_hybrid.feedback.ledger import Ledger
 from rasa_hybrid.feedback.records import Outcome, Recorded, Step
 from rasa_hybrid.feedback.rewards import Rewards, labelled_by_belief, to_episode
@@ -358,7 +359,7 @@ def test_weights_that_are_not_finite_are_rejected_and_odd_episodes_left_out(
     }.items():
         ids.append(store.begin(name, 1.0))
         store.give(name, Outcome(success=True))
-        store.assembled(ids[-1], name, 1.0, recorded)
+        store.assembled(ids[-1], name, 1.0, recorded, rated=store.settled(ids[-1]))
     learnt: List[Any] = []
 
     def update(self: Learner, encoder: Any, weights: Any, claimed: Any, *_: Any) -> Any:
@@ -382,7 +383,8 @@ def test_learner_that_waits_for_other_senders_says_so_and_names_the_option(
         id = store.begin("loud", float(i))
         store.give("loud", Outcome(success=True), episode=id)
         dialogue = Dialogue("loud", (Turn(Utterance("thai food")),))
-        store.assembled(id, "loud", float(i), Recorded(dialogue, ((),), "m", 5.0))
+        nothing = Recorded(dialogue, ((),), "m", 5.0)
+        store.assembled(id, "loud", float(i), nothing, rated=store.settled(id))
     learner = Learner(store, str(tmp_path / "models"), str(archive))
     assert [learner.step(), learner.step()] == [None, None]
     [told] = (r.getMessage() for r in caplog.records if "of too few senders" in r.getMessage())
@@ -422,6 +424,125 @@ def test_rollback_serves_the_earlier_model_again(
     newest = max(Path(out).glob("*.tar.gz"), key=os.path.getctime)
     assert archives.read_id(newest) == now.id
     assert store.counts()["rolled_back"] == 8
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_what_was_learnt_from_one_store_is_not_learnt_again_from_another(
+    conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path
+) -> None:
+    first = fill(store, conversations, sampled=True)
+    learner = Learner(store, str(tmp_path / "models"), str(archive), settings=SMALL)
+    decided = learner.step()
+    assert decided is not None and decided.status == "promoted"
+    promoted = str(learner.folder.archive(decided.candidate))
+    learner.close()
+    other = EpisodeStore(f"sqlite:///{tmp_path / 'other.db'}")
+    moved = Learner(other, str(tmp_path / "elsewhere"), promoted, settings=SMALL)
+    # The old conversations come out of the tracker store only now.
+    assert fill(other, conversations, sampled=True) == first
+    assert moved.step() is None
+    assert other.counts()["promoted"] == 8
+    fresh = fill(other, conversations, sampled=True, first=1)
+    again = moved.step()
+    assert again is not None and again.status == "promoted"
+    learnt = archives.read_manifest(moved.folder.archive(again.candidate)).learnt
+    assert sorted(learnt) == sorted([*first, *fresh])
+    moved.close()
+    other.close()
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_conversations_without_exploration_are_learnt_from_beside_those_with(
+    conversations: Any,
+    archive: Path,
+    store: EpisodeStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from rasa_hybrid.learning.reinforce import Reinforcer
+
+    fill(store, conversations, sampled=False)
+    fill(store, conversations, sampled=True)
+    seen: List[int] = []
+    update = Reinforcer.update
+
+    def counted(self: Any, episodes: Any) -> Any:
+        seen.append(len(episodes))
+        return update(self, episodes)
+
+    monkeypatch.setattr(Reinforcer, "update", counted)
+    settings = replace(SMALL, most_episodes=16, mini_batch=16)
+    learner = Learner(store, str(tmp_path / "models"), str(archive), settings=settings)
+    decided = learner.step()
+    learner.close()
+    assert decided is not None and seen == [16]
+    assert decided.figures["method"] == "reinforce" and decided.figures["explored"] == 8
+
+
+def test_a_sure_decision_under_exploration_counts_for_what_another_model_would_earn(
+    conversations: Any, archive: Path, store: EpisodeStore
+) -> None:
+    fill(store, conversations, sampled=False)
+    episode = to_episode(next(store.episodes("new")), Rewards())
+    model = ActingModel(*load_archive(archive)[:2])
+    assert importance_weight(model, episode) is None, "nothing was tried"
+
+    def decided(action: Optional[str] = None) -> Any:
+        turns = [
+            tuple(
+                replace(d, action=action or d.action, propensity=1.0, explored=True)
+                if d.propensity
+                else d
+                for d in turn
+            )
+            for turn in episode.decisions
+        ]
+        return replace(episode, decisions=tuple(turns))
+
+    own = [d.propensity for turn in episode.decisions for d in turn if d.propensity]
+    assert importance_weight(model, decided()) == pytest.approx(np.prod(own), rel=1e-3)
+    assert importance_weight(model, decided("action_of_another_bot")) == 0.0
+
+
+def test_every_decision_under_exploration_says_so(conversations: Any) -> None:
+    for sampled, talks in conversations[0].items():
+        for _, events in talks:
+            own = [h for h in map(hybrid_metadata, events) if h.get("propensity") is not None]
+            assert own and all(h.get("explored", False) == sampled for h in own)
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_a_rollback_that_was_killed_half_way_is_not_undone_by_a_server_that_starts(
+    conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path
+) -> None:
+    fill(store, conversations, sampled=True)
+    out = tmp_path / "models"
+    learner = Learner(store, str(out), str(archive), settings=SMALL)
+    decided = learner.step()
+    learner.close()
+    assert decided is not None and decided.status == "promoted"
+    _, base = learner.ledger.roll_back()  # and here it was killed
+    newest = max(out.glob("*.tar.gz"), key=os.path.getctime)
+    assert archives.read_id(newest) == decided.candidate
+    head = begin_with(str(newest), Ledger(store), ModelFolder(str(out)), is_choice=False)
+    assert head.id == base.id == archives.read_id(archive)
+    newest = max(out.glob("*.tar.gz"), key=os.path.getctime)
+    assert archives.read_id(newest) == base.id
+    chosen = str(learner.folder.archive(decided.candidate))
+    assert begin_with(chosen, Ledger(store), ModelFolder(str(out))).id == decided.candidate
+
+
+def test_regression_sets_of_the_same_name_are_told_apart_or_refused(tmp_path: Path) -> None:
+    from rasa_hybrid.corpora import write_jsonl
+    from rasa_hybrid.feedback.gate import GateError, read_corpora
+
+    labelled = Dialogue("a", (Turn(Utterance("thai food"), goal={"cuisine": "thai"}),))
+    paths = [tmp_path / folder / "held-out.jsonl" for folder in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        write_jsonl(path, [labelled])
+    with pytest.raises(GateError, match="another regression set of this name"):
+        read_corpora(list(map(str, paths)))
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -510,7 +631,8 @@ def test_report_counts_by_model_and_day_and_estimates_a_candidate(
     first = next(store.episodes())
     assert first.recorded is not None
     store.give(first.sender, Outcome(rating=2))
-    store.assembled(first.id, first.sender, first.begun, first.recorded)
+    rated = store.settled(first.id)
+    store.assembled(first.id, first.sender, first.begun, first.recorded, rated=rated)
     base = ["report", "--store", str(store.engine.url)]
     files = ["--png", str(tmp_path / "r.png"), "--html", str(tmp_path / "r.html")]
     done = CliRunner().invoke(main, [*base, "--model", str(archive), "--json", *files])

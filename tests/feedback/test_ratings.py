@@ -204,7 +204,8 @@ def keep(store: EpisodeStore, sender: str, model: str, reply: str) -> str:
     id = store.begin(sender, 1.0)
     store.give(sender, Outcome(success=True), now=10.0)
     steps = ((Step(Decision("act", 0.5), "hybrid"), Step(Decision("action_listen"))),)
-    store.assembled(id, sender, 1.0, Recorded(talk(sender, reply), steps, model, 5.0))
+    said = Recorded(talk(sender, reply), steps, model, 5.0)
+    store.assembled(id, sender, 1.0, said, rated=store.settled(id))
     return id
 
 

@@ -19,7 +19,7 @@ from rasa_hybrid.feedback.collected import CollectedEvents
 from rasa_hybrid.feedback.database import StoreError
 from rasa_hybrid.feedback.ledger import Ledger, LostClaimError
 from rasa_hybrid.feedback.privacy import forget, redact
-from rasa_hybrid.feedback.records import Outcome, Recorded, Step, episode_id
+from rasa_hybrid.feedback.records import Given, Outcome, Recorded, Step, episode_id
 from rasa_hybrid.feedback.schema import metadata
 from rasa_hybrid.feedback.store import (
     EpisodeStore,
@@ -47,6 +47,11 @@ def recorded(name: str = "anna", ended: float = 5.0, sampled: bool = False) -> R
     return Recorded(dialogue, steps, "m1", ended)
 
 
+def assemble(store: EpisodeStore, id: str, *rest: Any, **outcome: Any) -> bool:
+    """Stores a dialogue that was cut at the feedback that there is."""
+    return store.assembled(id, *rest, rated=store.settled(id), **outcome)
+
+
 def episodes_with_feedback(store: EpisodeStore, count: int) -> List[str]:
     """So many new episodes."""
     ids = []
@@ -54,7 +59,7 @@ def episodes_with_feedback(store: EpisodeStore, count: int) -> List[str]:
         sender = f"user {i}"
         id = store.begin(sender, 1.0)
         store.give(sender, Outcome(success=True), id=f"f{i}", now=10.0 + i)
-        store.assembled(id, sender, 1.0, recorded(sender))
+        assemble(store, id, sender, 1.0, recorded(sender))
         ids.append(id)
     return ids
 
@@ -66,7 +71,7 @@ def test_feedback_waits_for_its_dialogue_and_then_can_be_learnt_from(store: Epis
     assert receipt.episode == id
     assert store.episode(id).status == "open"
     assert store.waiting() == [(id, "anna")]
-    assert store.assembled(id, "anna", 1.0, recorded(sampled=True))
+    assert assemble(store, id, "anna", 1.0, recorded(sampled=True))
     found = store.episode(id)
     assert found.status == "new"
     assert found.outcome == Outcome(rating=4)
@@ -92,7 +97,7 @@ def test_later_feedback_supersedes_earlier_and_withdrawn_feedback_is_gone(
     store: EpisodeStore,
 ) -> None:
     id = store.begin("anna", 1.0)
-    store.assembled(id, "anna", 1.0, recorded())
+    assemble(store, id, "anna", 1.0, recorded())
     store.give("anna", Outcome(success=False), id="one")
     store.give("anna", Outcome(success=True), id="two")
     assert store.receipt("one").status == "superseded"
@@ -132,9 +137,9 @@ def test_what_users_say_counts_more_than_what_the_conversation_shows_and_silence
 ) -> None:
     rated, told, silent = (store.begin(name, 1.0) for name in ("anna", "bert", "carl"))
     store.give("anna", Outcome(success=False))
-    store.assembled(rated, "anna", 1.0, recorded(), Outcome(success=True), settled=4.0)
-    store.assembled(told, "bert", 1.0, recorded(), Outcome(success=True), settled=4.0)
-    store.assembled(silent, "carl", 1.0, recorded(ended=5.0))
+    assemble(store, rated, "anna", 1.0, recorded(), Outcome(success=True), settled=4.0)
+    assemble(store, told, "bert", 1.0, recorded(), Outcome(success=True), settled=4.0)
+    assemble(store, silent, "carl", 1.0, recorded(ended=5.0))
     assert store.settle_silent(5.0, None) == 0
     assert store.settle_silent(6.0, Outcome(reward=2.0), now=9.0) == 1
     found = [store.episode(id) for id in (rated, told, silent)]
@@ -151,11 +156,11 @@ def test_silence_without_a_default_is_not_learnt_from_until_feedback_comes(
     store: EpisodeStore,
 ) -> None:
     id = store.begin("anna", 1.0)
-    store.assembled(id, "anna", 1.0, recorded())
+    assemble(store, id, "anna", 1.0, recorded())
     assert store.settle_silent(6.0, None) == 1
     assert store.episode(id).status == "unrated"
     store.give("anna", Outcome(success=True))
-    store.assembled(id, "anna", 1.0, recorded())
+    assemble(store, id, "anna", 1.0, recorded())
     assert store.episode(id).status == "new"
 
 
@@ -165,7 +170,7 @@ def test_what_is_rated_again_or_withdrawn_is_assembled_again_before_it_is_learnt
     again, withdrawn = (store.begin(name, 1.0) for name in ("anna", "bert"))
     for sender, id in (("anna", again), ("bert", withdrawn)):
         store.give(sender, Outcome(success=False), id=sender, now=5.0)
-        store.assembled(id, sender, 1.0, recorded(sender, 5.0))
+        assemble(store, id, sender, 1.0, recorded(sender, 5.0))
         assert store.episode(id).status == "new"
     store.give("anna", Outcome(success=True), now=9.0)
     store.withdraw("bert")
@@ -173,10 +178,10 @@ def test_what_is_rated_again_or_withdrawn_is_assembled_again_before_it_is_learnt
         [(again, "anna"), (withdrawn, "bert")]
     )
     assert store.settle_silent(100.0, None) == 0
-    store.assembled(again, "anna", 1.0, recorded("anna", 9.0))
+    assemble(store, again, "anna", 1.0, recorded("anna", 9.0))
     found = store.episode(again)
     assert (found.status, found.outcome, found.ended) == ("new", Outcome(success=True), 9.0)
-    store.assembled(withdrawn, "bert", 1.0, recorded("bert", 8.0))
+    assemble(store, withdrawn, "bert", 1.0, recorded("bert", 8.0))
     assert store.settle_silent(100.0, None) == 1
     assert store.waiting(quiet_since=100.0) == []
 
@@ -187,7 +192,7 @@ def test_where_events_are_gone_since_an_earlier_look_the_dialogue_that_is_there_
     again, withdrawn = (store.begin(name, 1.0) for name in ("anna", "bert"))
     for sender, id in (("anna", again), ("bert", withdrawn)):
         store.give(sender, Outcome(success=False), id=sender, now=5.0)
-        store.assembled(id, sender, 1.0, recorded(sender, 5.0))
+        assemble(store, id, sender, 1.0, recorded(sender, 5.0))
     store.give("anna", Outcome(success=True), now=9.0)
     store.withdraw("bert")
     assert store.lose(before=10.0) == 0
@@ -289,7 +294,7 @@ def test_one_sender_fills_only_a_part_of_a_batch(store: EpisodeStore) -> None:
         for i in range(count):
             id = store.begin(sender, float(i))
             store.give(sender, Outcome(success=True), episode=id, now=float(i))
-            store.assembled(id, sender, float(i), recorded(sender))
+            assemble(store, id, sender, float(i), recorded(sender))
 
     talk("loud", 9)
     ledger = Ledger(store)
@@ -304,6 +309,114 @@ def test_one_sender_fills_only_a_part_of_a_batch(store: EpisodeStore) -> None:
     assert {e.settled for e in claimed} == {0.0, 1.0}
     _, claimed = ledger.claim(5, share_of_sender=1.0)
     assert [e.sender for e in claimed] == ["loud"] * 5
+
+
+def test_many_of_one_sender_do_not_hide_those_of_others(store: EpisodeStore) -> None:
+    for i in range(30):
+        id = store.begin("loud", float(i))
+        store.give("loud", Outcome(success=True), episode=id, now=float(i))
+        assemble(store, id, "loud", float(i), recorded("loud"))
+    ledger = Ledger(store)
+    ledger.rebase("base", "base.tar.gz")
+    for i in range(3):
+        id = store.begin(f"quiet {i}", 1.0)
+        store.give(f"quiet {i}", Outcome(success=True), now=100.0 + i)
+        assemble(store, id, f"quiet {i}", 1.0, recorded())
+    _, claimed = ledger.claim(4, 4, share_of_sender=0.25)
+    assert [e.sender for e in claimed] == ["loud", "quiet 0", "quiet 1", "quiet 2"]
+
+
+def test_what_the_head_has_learnt_elsewhere_is_given_up_by_who_claims_it(
+    store: EpisodeStore,
+) -> None:
+    ids = episodes_with_feedback(store, 3)
+    ledger = Ledger(store)
+    ledger.rebase("base", "base.tar.gz")
+    candidate, claimed = ledger.claim(3)
+    assert candidate is not None and len(claimed) == 3
+    ledger.known(candidate.id, [ids[1], "unknown"])
+    ledger.abandon(candidate.id)
+    assert [store.episode(id).status for id in ids] == ["new", "promoted", "new"]
+    assert store.episode(ids[1]).candidate == "base"
+
+
+@pytest.mark.parametrize("change", ["rated again", "withdrawn", "rated first"])
+def test_a_dialogue_that_was_cut_before_feedback_came_or_went_is_cut_again(
+    store: EpisodeStore, change: str
+) -> None:
+    id = store.begin("anna", 1.0)
+    if change != "rated first":
+        store.give("anna", Outcome(success=True), id="f", now=6.0)
+    cut_at = store.settled(id)
+    if change == "withdrawn":
+        store.withdraw("f")
+    else:
+        store.give("anna", Outcome(success=False), id="g", now=9.0)
+    assert not store.assembled(id, "anna", 1.0, recorded(), rated=cut_at)
+    assert store.episode(id).ended is None
+    assert store.waiting(quiet_since=2.0) == [(id, "anna")]
+    assert assemble(store, id, "anna", 1.0, recorded())
+
+
+def test_rated_conversations_are_assembled_before_silent_ones(store: EpisodeStore) -> None:
+    store.begin("silent", 1.0)
+    id = store.begin("rated", 3.0)
+    store.give("rated", Outcome(success=True), now=4.0)
+    assert store.waiting(quiet_since=2.0, limit=1) == [(id, "rated")]
+
+
+def test_silent_conversations_that_are_gone_are_given_up_and_those_that_go_on_are_not(
+    store: EpisodeStore,
+) -> None:
+    ids = [store.begin(sender, 1.0) for sender in ("gone", "goes on")]
+    assert store.lose(before=1.0, absent=["gone"]) == 0
+    assert [store.episode(id).status for id in ids] == ["open", "open"]
+    assert store.lose(before=2.0, absent=["gone"]) == 0, "nobody rated it"
+    assert [store.episode(id).status for id in ids] == ["lost", "open"]
+    assert store.waiting(quiet_since=2.0) == [(ids[1], "goes on")]
+    assert redact(store, "drop", before=2.0) == 1
+    assert "gone" not in _everything(store)
+
+
+def test_feedback_on_a_redacted_conversation_does_not_go_to_the_one_before(
+    store: EpisodeStore,
+) -> None:
+    first, second = store.begin("anna", 1.0), store.begin("anna", 20.0)
+    store.give("anna", Outcome(success=True), episode=first, now=2.0)
+    assemble(store, first, "anna", 1.0, recorded())
+    assemble(store, second, "anna", 20.0, recorded(ended=25.0))
+    store.settle_silent(30.0, None)
+    assert redact(store, "drop", before=30.0) == 1
+    for episode in (None, second):
+        with pytest.raises(FeedbackConflictError, match="has been deleted"):
+            store.give("anna", Outcome(success=False), episode=episode)
+    assert store.episode(first).outcome == Outcome(success=True)
+
+
+def test_feedback_in_any_order_at_the_same_time_is_all_stored(store: EpisodeStore) -> None:
+    senders = [f"user {i}" for i in range(30)]
+    for sender in senders:
+        store.begin(sender, 1.0)
+    errors: List[Exception] = []
+
+    def give(order: List[str], name: str) -> None:
+        try:
+            for i in range(10):
+                given = [Given(s, Outcome(success=True), id=f"{name} {i} {s}") for s in order]
+                answers = store.give_all(given)
+                assert [answer.sender for answer in answers] == order  # type: ignore[union-attr]
+        except Exception as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=give, args=(order, name))
+        for name, order in (("a", senders), ("b", senders[::-1]))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
 
 
 def test_a_model_that_names_episodes_in_its_manifest_keeps_them_from_being_learnt_again(
@@ -338,13 +451,13 @@ def test_concurrent_learners_claim_every_episode_once(store: EpisodeStore) -> No
 def test_everything_of_a_sender_is_deleted_and_does_not_come_back(store: EpisodeStore) -> None:
     id = store.begin("anna", 1.0)
     store.give("anna", Outcome(success=True), "my name is anna")
-    store.assembled(id, "anna", 1.0, recorded())
+    assemble(store, id, "anna", 1.0, recorded())
     said = {"sender_id": "anna", "timestamp": 1.0, "event": "user"}
     CollectedEvents(store).add("broker", [(1, said)])
     deleted = forget(store, "anna", now=50.0)
     assert deleted == {"judgements": 0, "episodes": 1, "feedback": 1, "events": 1}
     store.begin("anna", 1.0)
-    assert not store.assembled(id, "anna", 1.0, recorded())
+    assert not assemble(store, id, "anna", 1.0, recorded())
     assert list(store.episodes()) == []
     assert "anna" not in _everything(store)
     # Whoever writes as anna now may be somebody else.
@@ -370,7 +483,7 @@ def test_what_is_deleted_does_not_come_back_by_what_is_stored_at_that_moment(
     monkeypatch.setattr(stores, "forgotten_until", slowly)
     for sender, act in (
         ("anna", lambda: store.begin("anna", 1.0)),
-        ("bert", lambda: store.assembled(id, "bert", 1.0, recorded("bert"))),
+        ("bert", lambda: assemble(store, id, "bert", 1.0, recorded("bert"))),
     ):
         asked.clear()
         storing = threading.Thread(target=act)
@@ -438,7 +551,7 @@ def test_personal_text_is_gone_after_learning_and_figures_stay(
 ) -> None:
     id = store.begin("anna", 1.0)
     store.give("anna", Outcome(success=True), "anna says hello", id="f")
-    store.assembled(id, "anna", 1.0, recorded())
+    assemble(store, id, "anna", 1.0, recorded())
     assert redact(store, how, before=10.0) == 0
     ledger = Ledger(store)
     ledger.rebase("base", "base.tar.gz")
@@ -482,10 +595,10 @@ def test_personal_text_does_not_come_back_with_another_look_at_the_conversation(
     store: EpisodeStore,
 ) -> None:
     id = store.begin("anna", 1.0)
-    store.assembled(id, "anna", 1.0, recorded())
+    assemble(store, id, "anna", 1.0, recorded())
     store.settle_silent(6.0, None)
     assert redact(store, "drop", before=10.0) == 1
-    assert not store.assembled(id, "anna", 1.0, recorded())
+    assert not assemble(store, id, "anna", 1.0, recorded())
     everything = _everything(store)
     assert "anna" not in everything and "thai" not in everything
 
@@ -496,6 +609,17 @@ def test_feedback_on_a_conversation_whose_events_are_gone_says_so(store: Episode
     assert store.lose(before=3.0) == 1
     with pytest.raises(FeedbackConflictError, match="is lost: its dialogue is gone"):
         store.give("anna", Outcome(success=False), id="g")
+    assert store.receipt("f").status == "lost"
+    assert store.withdraw("f").status == store.receipt("f").status == "withdrawn"
+    assert store.counts()["lost"] == 1
+
+
+def test_events_of_before_a_deletion_do_not_come_back_from_a_broker(store: EpisodeStore) -> None:
+    forget(store, "anna", now=5.0)
+    collected = CollectedEvents(store)
+    received = [(i, {"sender_id": "anna", "timestamp": at}) for i, at in enumerate((4.0, 5.0, 6.0))]
+    assert collected.add("b", received) == 1
+    assert [e["timestamp"] for e in collected.of("anna")] == [6.0]
 
 
 def test_events_of_a_broker_are_kept_once_and_in_order(store: EpisodeStore) -> None:

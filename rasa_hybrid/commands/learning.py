@@ -213,9 +213,10 @@ def _practise(
             learnt, points = practise(learning, episodes, directory, measure, every, progress, rows)
         write_curve(points)
         save_model(out, *learnt, like=model)
+        users = 5 * measure_dialogues
         reports = {
             moment: {
-                name: interact(talking, simulator, 5 * measure_dialogues, seed).to_dict()
+                name: interact(talking, simulator, users, _MEASURE_SEED).to_dict()
                 for name, simulator in simulators.items()
             }
             for moment, talking in (("before", start), ("after", learnt))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import operator
+import threading
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -114,19 +115,22 @@ class TrackerReader:
         self._pipeline = pipeline
         self._dontcare = dontcare_value
         self._live: Dict[str, Tuple[List[Event], _Progress]] = {}
+        self._storing = threading.Lock()
 
     def live(self, tracker: DialogueStateTracker) -> Reading:
         """A conversation that goes on; while a message is answered only events that are new are read."""
         events = tracker.applied_events()
         # Taken out while it changes: who reads the same conversation meanwhile begins anew.
-        known, progress = self._live.pop(tracker.sender_id, ([], None))
+        with self._storing:
+            known, progress = self._live.pop(tracker.sender_id, ([], None))
         if progress is None or not _begins_with(events, known):
             known, progress = [], self._begin()
         for event in events[len(known) :]:
             self._read_event(progress, event)
-        while len(self._live) >= _BEING_ANSWERED:
-            self._live.pop(next(iter(self._live)), None)
-        self._live[tracker.sender_id] = events, progress
+        with self._storing:
+            while len(self._live) >= _BEING_ANSWERED:
+                self._live.pop(next(iter(self._live)), None)
+            self._live[tracker.sender_id] = events, progress
         return self._reading(progress.copy(), tracker.sender_id)
 
     def recorded(self, tracker: DialogueStateTracker) -> Reading:

@@ -32,6 +32,13 @@ from rasa_hybrid.simulation import Simulator, load_simulator
 
 #: Seeds of the users that measure and of the corpus of table 2: nobody learns from them.
 _MEASURING, _OFFLINE = 2**31 - 1, 2**31 - 2
+#: Settings of REINFORCE from untrained weights, unless the experiment says others: there is nothing to be kept near to.
+_FROM_SCRATCH = {
+    "supervised_weight": 0.0,
+    "kl_weight": 0.0,
+    "dropout": False,
+    "learning_rate": 0.001,
+}
 SUPERVISED, SCRATCH, POLICY_ONLY = "SL", "RL", "SL+RL policy only"
 Tell = Callable[[str], None]
 
@@ -112,6 +119,11 @@ class Experiment:
                 raise SettingsError(
                     f"{path}: {key}: no such key; allowed: {', '.join(sorted(known))}."
                 )
+        for key in ("differences", "taught"):
+            if not isinstance(content.get(key, []), list):
+                raise SettingsError(
+                    f"{path}: {key}: {content[key]!r} is not allowed; it has to be a list."
+                )
         tuples = {k: tuple(content[k]) for k in ("differences", "taught") if k in content}
         try:
             return cls(**{**content, **tuples})
@@ -119,13 +131,28 @@ class Experiment:
             raise SettingsError(f"{path}: {error}") from error
 
     def to_dict(self) -> Dict[str, Any]:
-        """JSON-able form, all settings written out."""
-        return {
-            **asdict(self),
+        """JSON-able form, all settings written out but the seed, which each run has its own of."""
+        settings = {
             "model": Settings.from_mapping(dict(self.model)).to_dict(),
             "imitation": ImitationSettings.from_mapping(dict(self.imitation)).to_dict(),
-            "reinforce": ReinforceSettings.from_mapping(dict(self.reinforce)).to_dict(),
+            "reinforce": self.reinforce_settings("reinforce", 0).to_dict(),
         }
+        if self.scratch:
+            settings["reinforce_from_scratch"] = self.reinforce_settings(
+                "from scratch", 0
+            ).to_dict()
+        for each in settings.values():
+            del each["seed"]
+        return {**asdict(self), **settings}
+
+    def reinforce_settings(self, way: str, seed: int) -> ReinforceSettings:
+        """The settings of a stage of REINFORCE: `reinforce`, `policy only` or `from scratch`."""
+        chosen = {**self.reinforce, "seed": seed}
+        if way == "policy only":
+            chosen["policy_only"] = True
+        elif way == "from scratch":
+            chosen = {**_FROM_SCRATCH, **chosen}
+        return ReinforceSettings.from_mapping(chosen)
 
 
 def _whole(name: str, value: Any, least: int) -> None:
@@ -288,15 +315,9 @@ class Laboratory:
             every = max(experiment.taught[0] // 5, 1)
         else:
             folder = self.directory / stage.folder / "run"
-            chosen = {**experiment.reinforce, "seed": self.seed}
-            if stage.way == "policy only":
-                chosen["policy_only"] = True
             if stage.way == "from scratch":
-                # What nobody taught has nothing to be kept near to.
-                chosen.update(supervised_weight=0.0, kl_weight=0.0)
-                chosen.update(dropout=False, learning_rate=0.001)
                 parent = _untrained(parent, self.seed)
-            settings_ = ReinforceSettings.from_mapping(chosen)
+            settings_ = experiment.reinforce_settings(stage.way, self.seed)
             practice = FeedbackPractice(
                 parent, self.simulators["teach"], settings_, self._corpus(parent)
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -57,6 +57,37 @@ class Proportion:
     def interval(self) -> Tuple[float, float]:
         """Wilson's 95 % interval. Turns of one dialogue are not independent, so for them it is somewhat too narrow."""
         return wilson_interval(self.correct, self.total)
+
+
+def paired_interval(
+    first: Sequence[Tuple[ArrayLike, ArrayLike]],
+    second: Sequence[Tuple[ArrayLike, ArrayLike]],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> List[float]:
+    """Percentile bootstrap interval (95 %) of a difference of ratios of sums, over units that both are measured on.
+
+    Args:
+        first, second: of each run the numerators and denominators `[units]`, e.g. right turns and turns with each user;
+            the difference is the mean over the runs. The units are drawn, and are the same ones in all runs; runs are not.
+        resamples: how often the units are drawn anew.
+        seed: of the drawing.
+
+    Returns:
+        Lower and upper bound.
+    """
+    runs = [
+        [np.asarray(part, float) for part in (*one, *other)] for one, other in zip(first, second)
+    ]
+    units = len(runs[0][0])
+    rng = np.random.default_rng(seed)
+    differences, at_once = [], max(1, _DRAWN_AT_ONCE // units)
+    for start in range(0, resamples, at_once):
+        drawn = rng.integers(0, units, (min(at_once, resamples - start), units))
+        sums = [[part[drawn].sum(axis=1) for part in run] for run in runs]
+        differences.append(np.mean([a / b - c / d for a, b, c, d in sums], axis=0))
+    low, high = np.percentile(np.concatenate(differences), [2.5, 97.5])
+    return [float(low), float(high)]
 
 
 def bootstrap_interval(

@@ -70,7 +70,8 @@ def report(
     blocks += [Heading("Differences on the same users"), _differences(compared)]
     blocks += _pictures(out, experiment, rows)
     blocks += _tables_1_and_2(results, trackers)
-    settings = json.dumps(experiment.to_dict(), indent=1)
+    used = {"seeds": list(seeds), "surfaces": vars(surfaces), **experiment.to_dict()}
+    settings = json.dumps(used, indent=1)
     blocks += [Heading("Every setting"), Code(settings, "json")]
     write_whole(out / "report.md", markdown(blocks))
     write_whole(out / "report.html", page("rasa_hybrid: the paper reproduced", blocks))
@@ -257,12 +258,14 @@ def _beside(ours: Mapping[str, float], paper: Mapping[str, float]) -> List[Tuple
 
 def _what_it_is(experiment: Experiment, surfaces: Surfaces, seeds: Sequence[int]) -> str:
     taught = " and ".join(map(str, experiment.taught))
+    is_seen = surfaces.test in (surfaces.train, surfaces.teach)
+    unseen = "" if is_seen else "; of the last nothing was learnt"
     return (
         f"Experiment `{experiment.name}`, {len(seeds)} seed(s). SL: supervised on "
         f"{experiment.supervised_dialogues} simulated dialogues ({Path(surfaces.train).name}). IL: {taught} dialogues of the "
         f"model that a teacher corrected ({Path(surfaces.teach).name}). RL: {experiment.reinforced_dialogues} dialogues of "
         f"REINFORCE ({Path(surfaces.teach).name}). `train`, `teach` and `test` below are the words of "
-        f"{Path(surfaces.train).name}, {Path(surfaces.teach).name} and {Path(surfaces.test).name}; of the last nothing was learnt. "
+        f"{Path(surfaces.train).name}, {Path(surfaces.teach).name} and {Path(surfaces.test).name}{unseen}. "
         "Measured with the most probable actions, always with the same users."
     )
 

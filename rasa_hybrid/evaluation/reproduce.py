@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -12,10 +13,10 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 from rasa_hybrid.evaluation.experiment import Experiment, Stage, Surfaces, run_stage, stages
 from rasa_hybrid.evaluation.paper_report import report
+from rasa_hybrid.evaluation.tracking_experiment import Splits, read_dataset, run_tracking
 from rasa_hybrid.evaluation.workers import side_by_side
 from rasa_hybrid.learning.practice import PracticeError, same_settings, write_whole
 from rasa_hybrid.learning.tracking import TrackingPlan, tracking_settings
-from rasa_hybrid.learning.tracking_experiment import Splits, read_dataset, run_tracking
 
 Tell = Callable[[str], None]
 
@@ -114,8 +115,10 @@ def _table_1(
     results: Dict[str, Any] = {}
     for dataset, test in files.items():
         path = out / f"table-1-{dataset}.json"
-        if not path.exists():
-            train = training_file(test)
+        train = training_file(test)
+        asked = {"files": [_digest(train), _digest(Path(test))], "seeds": list(seeds)}
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if known.get("asked") != asked:
             dialogues = read_dataset(dataset, str(train), "transcribed")
             held_out = max(len(dialogues) // 10, 1)
             splits = Splits(dialogues[held_out:], dialogues[:held_out], read_dataset(dataset, test))
@@ -128,9 +131,15 @@ def _table_1(
             )
             tell(f"table 1, {dataset}: training on {train.name}")
             found = run_tracking(plan, splits, seeds, tell)
-            write_whole(path, json.dumps({k: v for k, v in found.items() if k != "reliability"}))
-        results[dataset] = json.loads(path.read_text(encoding="utf-8"))
+            known = {k: v for k, v in found.items() if k != "reliability"}
+            known["asked"] = asked
+            write_whole(path, json.dumps(known))
+        results[dataset] = known
     return results
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def training_file(test: Union[str, Path]) -> Path:
@@ -168,5 +177,9 @@ def _work(experiment: Experiment, stage: Stage) -> float:
 def _same_experiment(
     out: Path, project: Union[str, Path], experiment: Experiment, surfaces: Surfaces
 ) -> None:
-    asked = {"project": Path(project).name, "surfaces": vars(surfaces), **experiment.to_dict()}
+    asked = {
+        "project": Path(project).resolve().name,
+        "surfaces": vars(surfaces),
+        **experiment.to_dict(),
+    }
     same_settings(out / "experiment.json", "experiment", asked)

@@ -6,16 +6,19 @@ last mini-batches, and ends as it would have ended.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
 import numpy as np
 
 from rasa_hybrid.corpora import read_jsonl, write_jsonl
+from rasa_hybrid.corpora.jsonl import dialogue_to_json
 from rasa_hybrid.dialogue import LISTEN, Dialogue, Turn, Utterance
 from rasa_hybrid.dialogue.episode import Decision, Episode
 from rasa_hybrid.learning.agent import agent_of, with_known_values
@@ -58,7 +61,7 @@ class Practice(Protocol):
         """Writes what else has to be kept."""
 
     def describe(self) -> Dict[str, Any]:
-        """The settings, JSON-able."""
+        """What the run depends on, JSON-able: settings, model to start from, words of the users, earlier dialogues."""
 
 
 class TeachingPractice:
@@ -83,6 +86,7 @@ class TeachingPractice:
         self._imitator = Imitator(
             with_known_values(model.encoder, simulator), model.weights, settings, earlier
         )
+        self._beginning = _beginning(model, simulator, earlier)
         self._dialogues: List[Dialogue] = []
         self._kept = 0
 
@@ -137,13 +141,16 @@ class TeachingPractice:
     def restore(self, state: Mapping[str, np.ndarray], directory: Path) -> None:
         """See `Practice`."""
         count = int(state["taught"])
-        dialogues = list(read_jsonl(directory / _TAUGHT))[:count]
+        # What was appended after the last save may be half a line.
+        dialogues = list(islice(read_jsonl(directory / _TAUGHT), count))
         if len(dialogues) < count:
             raise PracticeError(
                 f"{directory / _TAUGHT} holds {len(dialogues)} dialogues, {count} were taught: "
                 f"remove {directory} to begin anew."
             )
-        write_jsonl(directory / _TAUGHT, dialogues)
+        part = directory / f"{_TAUGHT}.part"
+        write_jsonl(part, dialogues)
+        os.replace(part, directory / _TAUGHT)
         for start in range(0, count, self.batch_size):
             self._imitator.add(dialogues[start : start + self.batch_size])
         self._dialogues, self._kept = dialogues, count
@@ -151,7 +158,7 @@ class TeachingPractice:
 
     def describe(self) -> Dict[str, Any]:
         """See `Practice`."""
-        return {"learning": "imitation", **self.settings.to_dict()}
+        return {"learning": "imitation", **self.settings.to_dict(), **self._beginning}
 
 
 class FeedbackPractice:
@@ -173,6 +180,7 @@ class FeedbackPractice:
     ) -> None:
         self._model, self._simulator, self.settings = model, simulator, settings
         self.batch_size = settings.batch_size
+        self._beginning = _beginning(model, simulator, supervised)
         self._encoder = with_known_values(model.encoder, simulator)
         self._reinforcer = Reinforcer(self._encoder, model.weights, settings, supervised)
 
@@ -215,7 +223,25 @@ class FeedbackPractice:
 
     def describe(self) -> Dict[str, Any]:
         """See `Practice`."""
-        return {"learning": "reinforce", **self.settings.to_dict()}
+        return {"learning": "reinforce", **self.settings.to_dict(), **self._beginning}
+
+
+def _beginning(
+    model: TrainedModel, simulator: Simulator, earlier: Sequence[Dialogue]
+) -> Dict[str, str]:
+    """What a run begins with: digests of the model and of the earlier dialogues, and the name of the users' words."""
+    weights = hashlib.sha256(json.dumps(model.encoder.vocabulary.to_dict()).encode())
+    for name in sorted(model.weights):
+        weights.update(name.encode())
+        weights.update(np.ascontiguousarray(model.weights[name]).tobytes())
+    dialogues = hashlib.sha256()
+    for dialogue in earlier:
+        dialogues.update(json.dumps(dialogue_to_json(dialogue), sort_keys=True).encode())
+    return {
+        "model": weights.hexdigest()[:16],
+        "surface": simulator.surfaces.name,
+        "earlier": dialogues.hexdigest()[:16],
+    }
 
 
 def sampled_episodes(
@@ -283,7 +309,7 @@ def practise(
         The model, and all rows of the curve.
 
     Raises:
-        PracticeError: if the directory holds a run with other settings.
+        PracticeError: if the directory holds a run with other settings, or one that began with something else.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
@@ -14,10 +15,13 @@ from click.testing import CliRunner
 
 from rasa_hybrid.commands import main
 from rasa_hybrid.evaluation import experiment as experiments
+from rasa_hybrid.evaluation import reproduce as reproducing
 from rasa_hybrid.evaluation.comparisons import comparisons
+from rasa_hybrid.evaluation.curves import interact
 from rasa_hybrid.evaluation.experiment import Experiment, stages
+from rasa_hybrid.evaluation.intervals import paired_interval
 from rasa_hybrid.evaluation.reproduce import training_file
-from rasa_hybrid.learning.simulated import train_on_simulator
+from rasa_hybrid.learning.simulated import TrainedModel, train_on_simulator
 from rasa_hybrid.model.checkpoint import load_model, save
 from rasa_hybrid.model.settings import SettingsError
 from rasa_hybrid.simulation import load_simulator
@@ -66,6 +70,10 @@ def test_the_commands_write_model_and_curve_and_print_what_evaluate_prints(
     result = run(command, *arguments)
     printed = json.loads(result.stdout.splitlines()[-1])
     assert set(KEYS) <= set(printed) and printed["seed"] == 3
+    # The users that tell how good it is are others than those that it learnt from.
+    users = load_simulator(PROJECT, "train")
+    told = interact(TrainedModel(*load_model(out)), users, 10, 2**31 - 1).to_dict()
+    assert printed["joint_goal_accuracy"] == pytest.approx(told["joint_goal_accuracy"])
     assert {"before", "after"} <= set(printed)
     assert (tmp_path / "learnt.run" / "curve.png").read_bytes().startswith(b"\x89PNG")
     with open(tmp_path / "learnt.run" / "curve.csv", newline="") as file:
@@ -78,6 +86,20 @@ def test_the_commands_write_model_and_curve_and_print_what_evaluate_prints(
         "evaluate", "--project", PROJECT, "--model", out, "--dialogues", 10, "--seed", 3, "--json"
     )
     assert set(KEYS) <= set(json.loads(evaluated.stdout))
+
+
+def test_another_model_or_other_earlier_dialogues_are_another_run(model, tmp_path):
+    other = tmp_path / "other"
+    settings = tiny_settings(epochs=2, least_steps=1)
+    save(other, *train_on_simulator(load_simulator(PROJECT), settings, 16))
+    base = ["reinforce", "--project", PROJECT, "--episodes", 2, "--out", tmp_path / "learnt"]
+    base += ["--surface", "train", "--measure-surface", "train", "--measure-dialogues", 2]
+    run(*base, "--model", model, "--earlier", 4)
+    refused = run(*base, "--model", other, "--earlier", 4, ok=False).output
+    assert "holds a run with model = " in refused
+    refused = run(*base, "--model", model, "--earlier", 2, ok=False).output
+    assert "holds a run with earlier = " in refused
+    run(*base, "--model", model, "--earlier", 4)
 
 
 def test_impossible_requests_say_what_to_do(model, tmp_path):
@@ -145,9 +167,9 @@ def test_an_experiment_writes_its_report_and_goes_on_after_a_kill(
     assert "earlier = 2, not 3" in run("reproduce", *arguments, ok=False).output
 
 
-def test_differences_are_paired_by_user_and_pooled_over_seeds():
-    def result(stage, seed, successes):
-        final = {"successes": successes, "joint_goals": [(1, 2)] * len(successes)}
+def test_differences_are_of_the_figures_in_the_tables_and_users_are_drawn_not_seeds():
+    def result(stage, seed, successes, joint_goals):
+        final = {"successes": successes, "joint_goals": joint_goals}
         return {
             "stage": stage,
             "seed": seed,
@@ -155,15 +177,33 @@ def test_differences_are_paired_by_user_and_pooled_over_seeds():
         }
 
     results = [
-        result("SL", 0, [0, 0, 1, 1]),
-        result("SL+RL", 0, [1, 0, 1, 1]),
-        result("SL", 1, [0, 0, 0, 1]),
-        result("SL+RL", 1, [1, 1, 1, 0]),
+        result("SL", 0, [0, 0, 1, 1], [(1, 2), (0, 2), (2, 4), (1, 2)]),
+        result("SL+RL", 0, [1, 0, 1, 1], [(2, 2), (0, 1), (4, 4), (3, 3)]),
+        result("SL", 1, [0, 0, 0, 1], [(1, 1), (1, 1), (1, 1), (1, 1)]),
+        result("SL+RL", 1, [1, 1, 1, 0], [(1, 2), (1, 2), (1, 2), (1, 2)]),
     ]
-    row = comparisons(results, Experiment(taught=()))[0]
-    assert row["difference"] == "SL+RL - SL"
-    assert row["mean"] == pytest.approx(3 / 8) and row["per_seed"] == [0.25, 0.5]
-    assert row["interval"][0] < 3 / 8 < row["interval"][1]
+    success, *_, belief = [
+        row
+        for row in comparisons(results, Experiment(taught=()))
+        if row["difference"] == "SL+RL - SL" and row["surface"] != "train"
+    ]
+    assert success["mean"] == pytest.approx(3 / 8) and success["per_seed"] == [0.25, 0.5]
+    # With the users the differences are 1, .5, .5 and -.5, which four draws have on average.
+    assert success["interval"] == pytest.approx([-0.25, 0.875], abs=0.13)
+    assert belief["figure"] == "joint goal accuracy"
+    assert belief["per_seed"] == pytest.approx([9 / 10 - 4 / 10, 1 / 2 - 1])
+    assert belief["mean"] == pytest.approx(0.0)
+
+
+def test_seeds_that_are_copies_of_one_another_do_not_make_an_interval_narrower():
+    rng = np.random.default_rng(0)
+    turns = rng.integers(3, 12, 400)
+    right = [rng.binomial(turns, share) for share in (0.7, 0.6)]
+    one = paired_interval([(right[0], turns)], [(right[1], turns)])
+    three = paired_interval([(right[0], turns)] * 3, [(right[1], turns)] * 3)
+    assert one == pytest.approx(three)
+    spread = np.std(right[0] - right[1]) / turns.mean() / 20
+    assert one[1] - one[0] == pytest.approx(4 * spread, rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -192,12 +232,38 @@ def test_mistakes_in_an_experiment_name_file_and_key(tmp_path):
         ("taught: [5, 5]", "has to rise"),
         ("reinforce: {discount: 2}", "discount: 2 is not allowed"),
         ("scratch: 0", "scratch: 0 is not allowed"),
+        ("taught: 500", "taught: 500 is not allowed; it has to be a list"),
+        ("differences: abc", "differences: 'abc' is not allowed"),
         ("- 1", "keys and values are expected"),
     ):
         path.write_text(content)
         with pytest.raises(SettingsError, match=message) as error:
             Experiment.read(path)
         assert str(path) in str(error.value)
+
+
+def test_a_tracker_for_table_1_is_trained_again_for_other_files_or_seeds(tmp_path, monkeypatch):
+    trained = []
+
+    def tracking(plan, splits, seeds, tell):
+        trained.append(list(seeds))
+        return {"joint_goal_accuracy": len(trained), "reliability": []}
+
+    monkeypatch.setattr(reproducing, "run_tracking", tracking)
+    monkeypatch.setattr(reproducing, "read_dataset", lambda *_: [])
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.json").write_text(name)
+
+    def table(test, seeds):
+        files = {"m2m": str(tmp_path / test)}
+        found = reproducing._table_1(tmp_path, Experiment(), files, seeds, print)
+        return found["m2m"]["joint_goal_accuracy"]
+
+    assert [table("dev.json", [0]), table("dev.json", [0])] == [1, 1]
+    assert [table("dev.json", [0, 1]), table("test.json", [0, 1])] == [2, 3]
+    (tmp_path / "train.json").write_text("other dialogues")
+    assert table("test.json", [0, 1]) == 4
+    assert trained == [[0], [0, 1], [0, 1], [0, 1]]
 
 
 def test_a_tracker_for_table_1_is_trained_on_the_file_beside(tmp_path):

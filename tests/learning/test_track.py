@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from rasa_hybrid.commands import main
 from rasa_hybrid.corpora import read_dstc2, read_m2m
+from rasa_hybrid.evaluation.tracking_experiment import misheard
 from rasa_hybrid.learning.tracking import (
     TrackingPlan,
     TrainingCopies,
@@ -14,7 +15,6 @@ from rasa_hybrid.learning.tracking import (
     tracking_encoder,
     tracking_settings,
 )
-from rasa_hybrid.learning.tracking_experiment import misheard
 from rasa_hybrid.model import checkpoint
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.network import initial_weights

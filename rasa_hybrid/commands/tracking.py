@@ -101,7 +101,7 @@ def track(
 ) -> None:
     """Train belief trackers on a public corpus and score them."""
     from rasa_hybrid.corpora.catalogue import read_catalogue
-    from rasa_hybrid.learning import tracking_experiment as experiment
+    from rasa_hybrid.evaluation import tracking_experiment as experiment
     from rasa_hybrid.learning.tracking import TrackingPlan, tracking_settings
 
     if n_best is not None and preset == "liu2018":
@@ -121,8 +121,8 @@ def track(
             experiment.read_dataset(dataset, test, words),
         )
         if preset != "liu2018":
-            lists = [*dialogues.test, *dialogues.train]
-            several = 3 if experiment.has_n_best(lists) else 1
+            lists = (dialogues.test, dialogues.train)
+            several = 3 if any(map(experiment.has_n_best, lists)) else 1
             chosen.setdefault("n_best_hypotheses", n_best or several)
         slots = experiment.goal_slots(dialogues.train)
         plan = TrackingPlan(

@@ -39,7 +39,8 @@ def read_catalogue(path: Union[str, Path], slots: Sequence[str]) -> Catalogue:
         elif path.suffix.lower() == ".json":
             content = json.loads(text)
         else:
-            content = yaml.safe_load(text)
+            # Nothing but text: 7:30 is no number, and Yes no truth.
+            content = yaml.load(text, Loader=yaml.BaseLoader)
     except (OSError, ValueError, csv.Error, yaml.YAMLError) as error:
         raise CorpusError(f"{path}: the list of values can't be read ({error}).") from error
     if isinstance(content, dict):

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 from rasa_hybrid.corpora.dstc2_prompts import AREA, FOOD, PRICE, prompt_acts, respell
-from rasa_hybrid.corpora.json_file import read_json
+from rasa_hybrid.corpora.json_file import is_dontcare, read_json
 from rasa_hybrid.corpora.jsonl import CorpusError
 from rasa_hybrid.corpora.system_side import recorded_action
 from rasa_hybrid.dialogue import (
+    DONTCARE,
     Dialogue,
     DialogueAct,
     Hypothesis,
@@ -167,7 +168,11 @@ def _goal(raw: Any, turn: int, require_labels: bool) -> Optional[Dict[str, str]]
             raise CorpusError(
                 f"user turn {turn}: the value of {slot} has to be text, not {value!r}."
             )
-        values[slot] = None if value is None or value in _NO_VALUE else respell(value)
+        value = (value or "").strip().lower()
+        if value in _NO_VALUE:
+            values[slot] = None
+        else:
+            values[slot] = DONTCARE if is_dontcare(value) else respell(value)
     return without_none(values)
 
 
@@ -189,15 +194,13 @@ def _listed_calls(file_list: Path, data: Optional[Union[str, Path]]) -> List[Pat
     roots = (
         [Path(data)]
         if data is not None
-        else [here / "data", here, here.parent / "data", here.parents[1] / "data"]
+        else [here / "data", here, here.parent / "data", here.parent.parent / "data"]
     )
     for root in roots:
         if (root / names[0]).is_dir():
             return [root / name for name in names]
     looked = ", ".join(map(str, roots))
-    raise CorpusError(
-        f"{file_list}: the call {names[0]} is in none of {looked}; say where with `data`."
-    )
+    raise CorpusError(f"{file_list}: the call {names[0]} is in none of {looked}.")
 
 
 def _read_call(call: Path, words: str, require_labels: bool) -> Dialogue:

@@ -8,6 +8,13 @@ from typing import Any, Union
 
 from rasa_hybrid.corpora.jsonl import CorpusError
 
+_DONTCARE = frozenset({"dontcare", "dont care", "don't care", "do not care"})
+
+
+def is_dontcare(value: str) -> bool:
+    """Whether the value of a label says that anything is fine, in whatever spelling."""
+    return value.strip().lower().replace("’", "'") in _DONTCARE
+
 
 def read_json(path: Union[str, Path]) -> Any:
     """The content of a JSON file.
@@ -16,7 +23,7 @@ def read_json(path: Union[str, Path]) -> Any:
         CorpusError: if the file can't be opened, is not UTF-8, not JSON or nested too deeply; names the file and the line.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CorpusError(f"{path}: the corpus can't be opened ({error.strerror}).") from error
     except UnicodeDecodeError as error:

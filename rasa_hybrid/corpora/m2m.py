@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from rasa_hybrid.corpora.json_file import read_json
+from rasa_hybrid.corpora.json_file import is_dontcare, read_json
 from rasa_hybrid.corpora.jsonl import CorpusError
 from rasa_hybrid.corpora.system_side import recorded_action
 from rasa_hybrid.dialogue import (
+    DONTCARE,
     Dialogue,
     DialogueAct,
     Entity,
@@ -217,7 +218,9 @@ def _value(raw: Any) -> Optional[str]:
     """A value of a slot as text; None if there is none."""
     if raw is not None and (isinstance(raw, bool) or not isinstance(raw, (str, int, float))):
         raise CorpusError(f"a value has to be text or a number, not {raw!r}.")
-    return None if raw is None else str(raw)
+    if raw is None:
+        return None
+    return DONTCARE if is_dontcare(str(raw)) else str(raw)
 
 
 def _act_type(act: Mapping[str, Any]) -> str:

@@ -32,6 +32,18 @@ _KNOWN_REPLACED = 0.5
 #: Share of the made-up values that keep the frame of a real one ("the ... on the ..."), and of made-up words in them.
 _FRAMED, _NEW_WORDS = 0.5, 0.6
 _FRAME = frozenset("a an the of in on at and or with by from my your".split())
+#: Share of the made-up values that are like titles, whatever the known ones are like: longer, with words that people say
+#: elsewhere, too ("Fantastic Beasts and Where to Find Them"), with marks and numbers.
+_TITLES, _LONGEST_TITLE = 0.4, 8
+#: Words of titles that are said elsewhere, too, and their share: of the first and inner words, and of the last ones.
+_JOINING = (
+    *"a an the of in on at and or with by from for to into no not my your his her our you me it one two all".split(),
+    *"this that who what where when before after i is are be don't can't i'm it's".split(),
+)
+_JOINED, _JOINED_AT_END = 0.4, 0.08
+#: What may follow a word inside of a title, and its chance; the chance that a number comes first.
+_MARKS, _MARKED = ("'s", " ' s", ":", " :", " &", " -", ","), 0.1
+_NUMBERED = 0.08
 _END = "$"
 #: Words that were said at most so often outside of values may be words of made-up values.
 _RARE = 2
@@ -174,9 +186,28 @@ class ValueSubstitution:
         listed = self._catalogue.get(slot) or ([] if slot in self._unlisted else known)
         if listed:
             return listed[rng.integers(len(listed))]
+        if rng.random() < _TITLES:
+            return self._title(rng)
         model = known[rng.integers(len(known))].split()
         framed = rng.random() < _FRAMED
         words = [word if framed and word in _FRAME else self._word(word, rng) for word in model]
+        return " ".join(words)
+
+    def _title(self, rng: np.random.Generator) -> str:
+        count = int(rng.integers(1, _LONGEST_TITLE + 1))
+        words: List[str] = []
+        if count > 1 and rng.random() < _NUMBERED:
+            number = int(rng.integers(2, 30))
+            words.append(f"{number}th" if rng.random() < 0.5 else str(number))
+        while len(words) < count:
+            is_last = len(words) == count - 1
+            if count > 1 and rng.random() < (_JOINED_AT_END if is_last else _JOINED):
+                words.append(_JOINING[rng.integers(len(_JOINING))])
+                continue
+            word = self._word("x", rng)
+            if not is_last and rng.random() < _MARKED:
+                word += _MARKS[rng.integers(len(_MARKS))]
+            words.append(word)
         return " ".join(words)
 
     def _word(self, model: str, rng: np.random.Generator) -> str:

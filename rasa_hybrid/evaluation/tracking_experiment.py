@@ -54,9 +54,9 @@ def goal_slots(dialogues: Sequence[Dialogue]) -> List[str]:
 
 
 def has_n_best(dialogues: Sequence[Dialogue]) -> bool:
-    """Whether a recogniser gave more than one hypothesis somewhere."""
-    said = (turn.user for dialogue in dialogues for turn in dialogue.turns)
-    return any(user is not None and len(user.hypotheses) > 1 for user in said)
+    """Whether a recogniser gave lists of hypotheses: in half of the turns or more, so that a stray one tells nothing."""
+    said = [t.user for dialogue in dialogues for t in dialogue.turns if t.user and t.user.text]
+    return bool(said) and 2 * sum(len(user.hypotheses) > 1 for user in said) >= len(said)
 
 
 def misheard(

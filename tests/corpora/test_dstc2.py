@@ -1,6 +1,7 @@
 import copy
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -209,7 +210,7 @@ def test_file_list_finds_the_calls_of_the_archive(archive):
     file_list = archive / "scripts" / "config" / "small.flist"
     assert read_dstc2(file_list) == read_dstc2(archive / "data")
     assert read_dstc2(file_list, data=archive / "data") == read_dstc2(archive / "data")
-    with pytest.raises(CorpusError, match="say where with `data`"):
+    with pytest.raises(CorpusError, match="is in none of "):
         read_dstc2(file_list, data=archive)
 
 
@@ -259,3 +260,20 @@ def test_json_that_is_nested_too_deeply_is_an_error(tmp_path):
 def test_directory_without_calls_is_an_error(tmp_path):
     with pytest.raises(CorpusError, match="no call"):
         read_dstc2(tmp_path)
+
+
+def test_values_of_labels_may_be_spelled_in_any_case(tmp_path):
+    goals = [{"area": "NULL", "food": "Don't Care", "price range": "Cheap"}]
+    record = {"user": ["cheap food"], "bot": ["hello", "fine"], "goal": goals}
+    path = tmp_path / "test.json"
+    path.write_text(json.dumps([record]), encoding="utf-8-sig")
+    [dialogue] = read_dstc2(path)
+    assert dialogue.turns[1].goal == {"food": "dontcare", "price range": "cheap"}
+
+
+def test_a_file_list_right_below_the_root_says_where_it_looked(tmp_path, monkeypatch):
+    path = tmp_path / "a.flist"
+    path.write_text("call\n")
+    monkeypatch.setattr(Path, "resolve", lambda self: Path("/a.flist"))
+    with pytest.raises(CorpusError, match="the call call is in none of /data"):
+        read_dstc2(path)

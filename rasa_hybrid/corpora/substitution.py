@@ -34,8 +34,9 @@ _FRAMED, _NEW_WORDS = 0.5, 0.6
 _FRAME = frozenset("a an the of in on at and or with by from my your".split())
 #: Share of the made-up values that are like titles, whatever the known ones are like: longer, with words that people say
 #: elsewhere, too ("Fantastic Beasts and Where to Find Them"), with marks and numbers.
-_TITLES, _LONGEST_TITLE = 0.4, 8
-#: Words of titles that are said elsewhere, too, and their share: of the first and inner words, and of the last ones.
+_TITLES, _LONGEST_TITLE = 0.5, 8
+#: Words of titles that are said elsewhere, too, and their share: of the first and inner words, and of the last ones. Half
+#: of the inner ones are any that users of this corpus say.
 _JOINING = (
     *"a an the of in on at and or with by from for to into no not my your his her our you me it one two all".split(),
     *"this that who what where when before after i is are be don't can't i'm it's".split(),
@@ -109,6 +110,7 @@ class ValueSubstitution:
         # What people say around values is no part of them: "please" after a film is not its last word.
         words = inside | {word for word, count in outside.items() if count <= _RARE}
         self._words = sorted(word for word in words if word.isalpha()) or ["x"]
+        self._said = sorted(word for word in outside if word.isalpha()) or self._words
         self._letters = _following(self._words)
 
     def substitute(self, dialogue: Dialogue, rng: np.random.Generator) -> Dialogue:
@@ -202,7 +204,8 @@ class ValueSubstitution:
         while len(words) < count:
             is_last = len(words) == count - 1
             if count > 1 and rng.random() < (_JOINED_AT_END if is_last else _JOINED):
-                words.append(_JOINING[rng.integers(len(_JOINING))])
+                said = _JOINING if is_last or rng.random() < 0.5 else self._said
+                words.append(said[rng.integers(len(said))])
                 continue
             word = self._word("x", rng)
             if not is_last and rng.random() < _MARKED:

@@ -68,6 +68,7 @@ SMALL = {
     r"python -m tests\.components\.record_stock ": "moodbot",
     "python build_knowledge_base.py$": "",
     r"python -m benchmarks\.speed( |$)": "--dialogues 8 --repetitions 1",
+    r"python -m benchmarks\.titles ": "--dialogues 2",
     "make bench( |$)": "ARGS='--dialogues 8 --epochs 1 --growth 12 --recorded 2 --users 1 --messages 4 --clients 2 --played 8 --repetitions 1'",
     "make (demo|format)$": "",
     f"cd {MOVIES}$": "",

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Union
 
 from rasa_hybrid.corpora.dstc2_prompts import AREA, FOOD, PRICE, prompt_acts, respell
-from rasa_hybrid.corpora.json_file import is_dontcare, read_json
+from rasa_hybrid.corpora.json_file import read_json
 from rasa_hybrid.corpora.jsonl import CorpusError
+from rasa_hybrid.corpora.labels import is_dontcare
 from rasa_hybrid.corpora.system_side import recorded_action
 from rasa_hybrid.dialogue import (
     DONTCARE,

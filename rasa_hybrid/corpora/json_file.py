@@ -8,13 +8,6 @@ from typing import Any, Union
 
 from rasa_hybrid.corpora.jsonl import CorpusError
 
-_DONTCARE = frozenset({"dontcare", "dont care", "don't care", "do not care"})
-
-
-def is_dontcare(value: str) -> bool:
-    """Whether the value of a label says that anything is fine, in whatever spelling."""
-    return value.strip().lower().replace("’", "'") in _DONTCARE
-
 
 def read_json(path: Union[str, Path]) -> Any:
     """The content of a JSON file.

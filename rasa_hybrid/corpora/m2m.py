@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
-from rasa_hybrid.corpora.json_file import is_dontcare, read_json
+from rasa_hybrid.corpora.json_file import read_json
 from rasa_hybrid.corpora.jsonl import CorpusError
+from rasa_hybrid.corpora.labels import is_dontcare
 from rasa_hybrid.corpora.system_side import recorded_action
 from rasa_hybrid.dialogue import (
     DONTCARE,

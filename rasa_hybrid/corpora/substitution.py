@@ -33,7 +33,7 @@ _KNOWN_REPLACED = 0.5
 _FRAMED, _NEW_WORDS = 0.5, 0.6
 _FRAME = frozenset("a an the of in on at and or with by from my your".split())
 #: Share of the made-up values that are like titles, whatever the known ones are like: longer, with words that people say
-#: elsewhere, too ("Fantastic Beasts and Where to Find Them"), with marks and numbers.
+#: elsewhere, too ("The Lake Where Nobody Goes"), with marks and numbers.
 _TITLES, _LONGEST_TITLE = 0.5, 8
 #: Words of titles that are said elsewhere, too, and their share: of the first and inner words, and of the last ones. Half
 #: of the inner ones are any that users of this corpus say.

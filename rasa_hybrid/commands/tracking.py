@@ -100,7 +100,6 @@ def track(
     as_json: bool,
 ) -> None:
     """Train belief trackers on a public corpus and score them."""
-    from rasa_hybrid.corpora.catalogue import read_catalogue
     from rasa_hybrid.evaluation import tracking_experiment as experiment
     from rasa_hybrid.learning.tracking import TrackingPlan, tracking_settings
 
@@ -121,13 +120,11 @@ def track(
             experiment.read_dataset(dataset, test, words),
         )
         if preset != "liu2018":
-            lists = (dialogues.test, dialogues.train)
-            several = 3 if any(map(experiment.has_n_best, lists)) else 1
-            chosen.setdefault("n_best_hypotheses", n_best or several)
+            chosen.setdefault("n_best_hypotheses", n_best or experiment.hypotheses(dialogues))
         slots = experiment.goal_slots(dialogues.train)
         plan = TrackingPlan(
             tracking_settings(preset, **chosen),
-            read_catalogue(candidates_file, slots) if candidates_file else {},
+            experiment.read_values(dataset, candidates_file, slots) if candidates_file else {},
             noise=not no_noise and not is_heard,
             synonyms=not no_synonyms,
             substitution=not no_substitution,

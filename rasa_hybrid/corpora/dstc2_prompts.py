@@ -160,7 +160,7 @@ def prompt_acts(prompt: str) -> Tuple[DialogueAct, ...]:
 def respell(text: str) -> str:
     """The text in the spelling of the JSON form (`RESPELLED`)."""
     for spelling, ours in RESPELLED.items():
-        text = re.sub(rf"\b{spelling}\b", ours, text)
+        text = re.sub(rf"\b{spelling}\b", ours, text, flags=re.IGNORECASE)
     return text
 
 

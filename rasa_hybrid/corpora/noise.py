@@ -286,7 +286,7 @@ class RecogniserNoise:
         else:
             hypotheses = ()
             text = " ".join(self._listen(said, rng, places))
-        entities = tuple(_found_again(turn.user.entities, text, self.language))
+        entities = tuple(_found_again(turn.user, text, self.language))
         return Utterance(text, hypotheses, turn.user.intent, entities)
 
     def _evidence(self, said: Words, goal: Mapping[str, str], heard: Mapping[str, str]) -> _Places:
@@ -485,11 +485,12 @@ def _best_paths(ranked: Sequence[Sequence[Tuple[float, Words]]], n: int) -> List
     return [(score, text) for text, score in found.items()]
 
 
-def _found_again(entities: Iterable[Entity], text: str, language: str) -> Iterable[Entity]:
+def _found_again(user: Utterance, text: str, language: str) -> Iterable[Entity]:
     """Entities whose words were heard, at their new places."""
     tokens = tokenize(text, language)
-    for entity in entities:
-        place = find(normalised(entity.value, language), tuple(token.text for token in tokens))
+    for entity in user.entities:
+        said = user.text[entity.start : entity.end] if entity.start >= 0 else entity.value
+        place = find(normalised(said, language), tuple(token.text for token in tokens))
         if place is not None:
             yield replace(entity, start=tokens[place[0]].start, end=tokens[place[1] - 1].end)
 

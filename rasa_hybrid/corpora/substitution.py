@@ -35,13 +35,13 @@ _FRAME = frozenset("a an the of in on at and or with by from my your".split())
 #: Share of the made-up values that are like titles, whatever the known ones are like: longer, with words that people say
 #: elsewhere, too ("The Lake Where Nobody Goes"), with marks and numbers.
 _TITLES, _LONGEST_TITLE = 0.5, 8
-#: Words of titles that are said elsewhere, too, and their share: of the first and inner words, and of the last ones. Half
-#: of the inner ones are any that users of this corpus say.
+#: Words of titles that are said elsewhere, too, and their share: of the first and inner words at most, as some titles have
+#: many of them and some none, and of the last ones. Half of the inner ones are any that users of this corpus say.
 _JOINING = (
     *"a an the of in on at and or with by from for to into no not my your his her our you me it one two all".split(),
     *"this that who what where when before after i is are be don't can't i'm it's".split(),
 )
-_JOINED, _JOINED_AT_END = 0.4, 0.08
+_JOINED, _JOINED_AT_END = 0.9, 0.08
 #: What may follow a word inside of a title, and its chance; the chance that a number comes first.
 _MARKS, _MARKED = ("'s", " ' s", ":", " :", " &", " -", ","), 0.1
 _NUMBERED = 0.08
@@ -197,13 +197,14 @@ class ValueSubstitution:
 
     def _title(self, rng: np.random.Generator) -> str:
         count = int(rng.integers(1, _LONGEST_TITLE + 1))
+        joined = rng.uniform(0.0, _JOINED)
         words: List[str] = []
         if count > 1 and rng.random() < _NUMBERED:
             number = int(rng.integers(2, 30))
             words.append(f"{number}th" if rng.random() < 0.5 else str(number))
         while len(words) < count:
             is_last = len(words) == count - 1
-            if count > 1 and rng.random() < (_JOINED_AT_END if is_last else _JOINED):
+            if count > 1 and rng.random() < (_JOINED_AT_END if is_last else joined):
                 said = _JOINING if is_last or rng.random() < 0.5 else self._said
                 words.append(said[rng.integers(len(said))])
                 continue

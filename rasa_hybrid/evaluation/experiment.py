@@ -19,7 +19,13 @@ from rasa_hybrid.evaluation.curves import interact, measured
 from rasa_hybrid.evaluation.workers import tell_parent
 from rasa_hybrid.learning.agent import with_known_values
 from rasa_hybrid.learning.imitation import ImitationSettings
-from rasa_hybrid.learning.practice import FeedbackPractice, TeachingPractice, practise, write_whole
+from rasa_hybrid.learning.practice import (
+    FeedbackPractice,
+    TeachingPractice,
+    practise,
+    taught_dialogues,
+    write_whole,
+)
 from rasa_hybrid.learning.reinforce import ReinforceSettings
 from rasa_hybrid.learning.simulated import TrainedModel, supervised_corpus, train_on_simulator
 from rasa_hybrid.learning.tracking import track
@@ -39,6 +45,8 @@ _FROM_SCRATCH = {
     "dropout": False,
     "learning_rate": 0.001,
 }
+#: Where a seed's run of teaching is.
+_TEACHING = "teaching"
 SUPERVISED, SCRATCH, POLICY_ONLY = "SL", "RL", "SL+RL policy only"
 Tell = Callable[[str], None]
 
@@ -307,7 +315,7 @@ class Laboratory:
         parent = self._load(stage.parent)
         if stage.way == "imitation":
             # One run of teaching, of which the stages are moments.
-            start, folder = self._load(SUPERVISED), self.directory / "teaching"
+            start, folder = self._load(SUPERVISED), self.directory / _TEACHING
             teaching = ImitationSettings.from_mapping({**experiment.imitation, "seed": self.seed})
             practice: Any = TeachingPractice(
                 start, self.simulators["teach"], teaching, self._corpus(start)
@@ -318,9 +326,8 @@ class Laboratory:
             if stage.way == "from scratch":
                 parent = _untrained(parent, self.seed)
             settings_ = experiment.reinforce_settings(stage.way, self.seed)
-            practice = FeedbackPractice(
-                parent, self.simulators["teach"], settings_, self._corpus(parent)
-            )
+            mixing = self._corpus(parent) + self._taught(stage.parent)
+            practice = FeedbackPractice(parent, self.simulators["teach"], settings_, mixing)
             every = experiment.measure_every
 
         def measure(model: TrainedModel, done: int) -> List[Dict[str, Any]]:
@@ -335,8 +342,17 @@ class Laboratory:
         return practise(practice, stage.dialogues, folder, measure, every)
 
     def _load(self, name: str) -> TrainedModel:
-        stage = next(s for s in stages(self.experiment) if s.name == name)
-        return TrainedModel(*load(self.directory / stage.folder / "model"))
+        return TrainedModel(*load(self.directory / self._stage(name).folder / "model"))
+
+    def _stage(self, name: str) -> Stage:
+        return next(stage for stage in stages(self.experiment) if stage.name == name)
+
+    def _taught(self, name: str) -> List[Dialogue]:
+        """What the model of this name was taught."""
+        stage = self._stage(name)
+        if stage.way != "imitation":
+            return []
+        return taught_dialogues(self.directory / _TEACHING, stage.dialogues)
 
     def _corpus(self, model: TrainedModel) -> List[Dialogue]:
         if not self._earlier:

@@ -13,7 +13,12 @@ from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Union
 
 from rasa_hybrid.evaluation.experiment import Experiment, Stage, Surfaces, run_stage, stages
 from rasa_hybrid.evaluation.paper_report import report
-from rasa_hybrid.evaluation.tracking_experiment import Splits, read_dataset, run_tracking
+from rasa_hybrid.evaluation.tracking_experiment import (
+    Splits,
+    hypotheses,
+    read_dataset,
+    run_tracking,
+)
 from rasa_hybrid.evaluation.workers import side_by_side
 from rasa_hybrid.learning.practice import PracticeError, same_settings, write_whole
 from rasa_hybrid.learning.tracking import TrackingPlan, tracking_settings
@@ -111,20 +116,27 @@ def _table_1(
     seeds: Sequence[int],
     tell: Tell,
 ) -> Dict[str, Any]:
-    """Trackers of `rasa-hybrid track` on public corpora; a tenth of the training file chooses the epoch."""
+    """Trackers of `rasa-hybrid track` on public corpora, chosen by the development file that lies there, too."""
     results: Dict[str, Any] = {}
     for dataset, test in files.items():
         path = out / f"table-1-{dataset}.json"
-        train = training_file(test)
-        asked = {"files": [_digest(train), _digest(Path(test))], "seeds": list(seeds)}
+        train, dev = training_file(test), development_file(test)
+        files_ = [_digest(path) for path in (train, dev, Path(test)) if path]
+        asked = {"files": files_, "seeds": list(seeds)}
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if known.get("asked") != asked:
-            dialogues = read_dataset(dataset, str(train), "transcribed")
-            held_out = max(len(dialogues) // 10, 1)
-            splits = Splits(dialogues[held_out:], dialogues[:held_out], read_dataset(dataset, test))
-            quick = {"epochs": 1, "least_steps": 1} if experiment.name == "quick" else {}
+            learnt, chosen = read_dataset(dataset, str(train), "transcribed"), []
+            if dev is not None:
+                chosen = read_dataset(dataset, str(dev), "transcribed")
+            else:
+                held_out = max(len(learnt) // 10, 1)
+                chosen, learnt = learnt[:held_out], learnt[held_out:]
+            splits = Splits(learnt, chosen, read_dataset(dataset, test))
+            quick: Dict[str, Any] = (
+                {"epochs": 1, "least_steps": 1} if experiment.name == "quick" else {}
+            )
             plan = TrackingPlan(
-                tracking_settings("default", **quick),
+                tracking_settings("default", n_best_hypotheses=hypotheses(splits), **quick),
                 noise=not quick,
                 synonyms=not quick,
                 substitution=not quick,
@@ -156,6 +168,13 @@ def training_file(test: Union[str, Path]) -> Path:
             f"the place of `test` or `dev` beside it; there is no {named.name}."
         )
     return named
+
+
+def development_file(test: Union[str, Path]) -> Optional[Path]:
+    """The development file beside a test file: `dev.json` beside `test.json`; None if there is none."""
+    test = Path(test)
+    named = test.with_name(test.name.replace("test", "dev"))
+    return named if named != test and named.exists() else None
 
 
 def _work(experiment: Experiment, stage: Stage) -> float:

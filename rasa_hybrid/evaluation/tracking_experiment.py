@@ -8,11 +8,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from rasa_hybrid.corpora import read_dstc2, read_m2m
+from rasa_hybrid.corpora.catalogue import read_catalogue
+from rasa_hybrid.corpora.dstc2_prompts import respell
 from rasa_hybrid.corpora.noise import RecogniserNoise
 from rasa_hybrid.dialogue import Dialogue
 from rasa_hybrid.evaluation.tracking import TrackingScore, score_tracking, summarise
@@ -48,6 +50,22 @@ def read_dataset(dataset: str, path: str, words: str = "recognised") -> List[Dia
     return read_dstc2(path, words) if dataset == "dstc2" else read_m2m(path)
 
 
+def read_values(
+    dataset: str, path: str, slots: Sequence[str]
+) -> Dict[str, Dict[str, Tuple[str, ...]]]:
+    """The values of a catalogue file and their synonyms, spelled as the reader of the corpus spells its words.
+
+    Raises:
+        CorpusError: if the file is no catalogue; names it.
+    """
+    values = read_catalogue(path, slots)
+    spell = respell if dataset == "dstc2" else str
+    return {
+        slot: {spell(value): tuple(map(spell, others)) for value, others in listed.items()}
+        for slot, listed in values.items()
+    }
+
+
 def goal_slots(dialogues: Sequence[Dialogue]) -> List[str]:
     """The slots that the labels of the dialogues name."""
     return sorted({s for d in dialogues for turn in d.turns for s in turn.goal or ()})
@@ -57,6 +75,11 @@ def has_n_best(dialogues: Sequence[Dialogue]) -> bool:
     """Whether a recogniser gave lists of hypotheses: in half of the turns or more, so that a stray one tells nothing."""
     said = [t.user for dialogue in dialogues for t in dialogue.turns if t.user and t.user.text]
     return bool(said) and 2 * sum(len(user.hypotheses) > 1 for user in said) >= len(said)
+
+
+def hypotheses(splits: Splits) -> int:
+    """How many hypotheses of the recogniser a tracker should read: three if there are lists to train or to score on."""
+    return 3 if has_n_best(splits.test) or has_n_best(splits.train) else 1
 
 
 def misheard(

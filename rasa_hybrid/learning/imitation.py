@@ -14,6 +14,7 @@ import numpy as np
 from rasa_hybrid.dialogue import Dialogue, tokenize
 from rasa_hybrid.learning.optimiser import between
 from rasa_hybrid.learning.supervised import SupervisedTrainer, as_heard
+from rasa_hybrid.learning.taught import encode_labelled
 from rasa_hybrid.model.batching import collate
 from rasa_hybrid.model.encoded import EncodedTurn
 from rasa_hybrid.model.encoding import Encoder
@@ -21,10 +22,7 @@ from rasa_hybrid.model.network import initial_weights
 from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
 from rasa_hybrid.model.settings import check_flag, check_names, check_number
 from rasa_hybrid.model.vocabulary import UNKNOWN
-from rasa_hybrid.simulation.environment import Rollout
 
-#: Where a taught dialogue keeps, for every turn, the right action before each of the agent's decisions.
-TEACHER = "teacher"
 #: Words that teaching can add to the vocabulary.
 _SPARE_WORDS = 1000
 
@@ -111,40 +109,6 @@ def _check(name: str, value: Any) -> None:
         check_number(name, value, *_RANGES[name], whole=name in _WHOLE)
 
 
-def taught(rollout: Rollout, goal_only: bool = False) -> Dialogue:
-    """A dialogue of the agent with the teacher's labels, to be learnt from.
-
-    What was done stays, as the dialogue went on from it. Labels are the goal of each turn and, unless `goal_only`,
-    the right action at each decision. The teacher corrects the goal before the query is made: so the answer of the
-    knowledge base is the one to the right goal, which is what the right action follows from.
-    """
-    turns = tuple(
-        replace(turn, summary=answer)
-        for turn, answer in zip(rollout.dialogue.turns, rollout.answers)
-    )
-    labels = [] if goal_only else [list(names) for names in rollout.expert]
-    return replace(
-        rollout.dialogue, turns=turns, metadata={**rollout.dialogue.metadata, TEACHER: labels}
-    )
-
-
-def encode_taught(encoder: Encoder, dialogue: Dialogue) -> List[EncodedTurn]:
-    """A taught dialogue as the network reads it: what was done as history, what the teacher said as labels."""
-    labels = dialogue.metadata[TEACHER]
-    known = encoder.vocabulary.actions
-    turns = []
-    for k, turn in enumerate(encoder.dialogue(dialogue)):
-        names = labels[k] if k < len(labels) else ()
-        decisions = [
-            decision._replace(action=known[names[j]], weight=dialogue.weight)
-            if j < len(names) and names[j] in known
-            else decision._replace(weight=0.0)
-            for j, decision in enumerate(turn.decisions)
-        ]
-        turns.append(replace(turn, decisions=decisions))
-    return turns
-
-
 class Imitator:
     """Trains a model on the aggregate of its earlier corpus and what it was taught.
 
@@ -207,7 +171,7 @@ class Imitator:
         known = self.encoder.vocabulary.words
         new = [word for word in dict.fromkeys(spoken) if word not in known]
         self.encoder.vocabulary = self.encoder.vocabulary.with_words(new[: room - len(known)])
-        self._taught += [encode_taught(self.encoder, dialogue) for dialogue in dialogues]
+        self._taught += [encode_labelled(self.encoder, dialogue) for dialogue in dialogues]
         self._latest = len(dialogues)
 
     def update(self) -> float:

@@ -22,9 +22,10 @@ from rasa_hybrid.corpora.jsonl import dialogue_to_json
 from rasa_hybrid.dialogue import LISTEN, Dialogue, Turn, Utterance
 from rasa_hybrid.dialogue.episode import Decision, Episode
 from rasa_hybrid.learning.agent import agent_of, with_known_values
-from rasa_hybrid.learning.imitation import ImitationSettings, Imitator, taught
+from rasa_hybrid.learning.imitation import ImitationSettings, Imitator
 from rasa_hybrid.learning.reinforce import Reinforcer, ReinforceSettings
 from rasa_hybrid.learning.simulated import TrainedModel
+from rasa_hybrid.learning.taught import taught
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.encoding import Encoder
 from rasa_hybrid.simulation import Environment, Expert, SideEffects, Simulator
@@ -141,8 +142,7 @@ class TeachingPractice:
     def restore(self, state: Mapping[str, np.ndarray], directory: Path) -> None:
         """See `Practice`."""
         count = int(state["taught"])
-        # What was appended after the last save may be half a line.
-        dialogues = list(islice(read_jsonl(directory / _TAUGHT), count))
+        dialogues = taught_dialogues(directory, count)
         if len(dialogues) < count:
             raise PracticeError(
                 f"{directory / _TAUGHT} holds {len(dialogues)} dialogues, {count} were taught: "
@@ -159,6 +159,16 @@ class TeachingPractice:
     def describe(self) -> Dict[str, Any]:
         """See `Practice`."""
         return {"learning": "imitation", **self.settings.to_dict(), **self._beginning}
+
+
+def taught_dialogues(directory: Path, count: int) -> List[Dialogue]:
+    """The first dialogues that were taught in a run.
+
+    Args:
+        directory: of the run.
+        count: how many; what follows may be half a line, if the run was killed while it wrote.
+    """
+    return list(islice(read_jsonl(directory / _TAUGHT), count))
 
 
 class FeedbackPractice:

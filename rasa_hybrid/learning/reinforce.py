@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from rasa_hybrid.dialogue import Dialogue
 from rasa_hybrid.dialogue.episode import Decision, Episode
+from rasa_hybrid.dialogue.memory import objects_that_stay
 from rasa_hybrid.learning.hindsight import hindsight_labels
 from rasa_hybrid.learning.optimiser import (
     RunningAverage,
@@ -23,6 +24,7 @@ from rasa_hybrid.learning.optimiser import (
     restore_weights,
 )
 from rasa_hybrid.learning.supervised import as_heard, signature, supervised_losses
+from rasa_hybrid.learning.taught import encode_labelled
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.batching import Batch, collate
 from rasa_hybrid.model.encoded import UNLABELLED, EncodedTurn
@@ -276,7 +278,9 @@ class Reinforcer:
         self._seen = np.zeros(_MOST_TURNS)
         self._steps = 0
         mixing = supervised if self.settings.supervised_weight else ()
-        self._supervised = [turns for turns in encoder.dialogues(mixing) if turns]
+        with objects_that_stay():
+            labelled = [encode_labelled(encoder, dialogue) for dialogue in mixing]
+        self._supervised = [turns for turns in labelled if turns]
         self._functions: Dict[str, Callable] = {}
         self._apply = tf.function(self._step, autograph=False)
 

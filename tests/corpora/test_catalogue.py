@@ -4,6 +4,7 @@ import pytest
 
 from rasa_hybrid.corpora import CorpusError
 from rasa_hybrid.corpora.catalogue import read_catalogue
+from rasa_hybrid.evaluation.tracking_experiment import read_values
 
 SLOTS = ("movie", "price range")
 
@@ -35,3 +36,10 @@ def test_file_without_values_of_the_slots_is_an_error_that_names_it(tmp_path, co
     path.write_text(content)
     with pytest.raises(CorpusError, match="bad.json"):
         read_catalogue(path, SLOTS)
+
+
+def test_values_are_spelled_as_the_corpus_is(tmp_path):
+    path = tmp_path / "values.json"
+    path.write_text('{"area": {"Centre": ["city centre"]}}')
+    assert read_values("dstc2", path, ["area"]) == {"area": {"center": ("city center",)}}
+    assert read_values("m2m", path, ["area"]) == {"area": {"Centre": ("city centre",)}}

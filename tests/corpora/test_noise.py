@@ -179,7 +179,7 @@ def test_copies_follow_what_the_system_heard(noise):
 
 def test_copy_keeps_goals_actions_and_the_entities_that_were_heard():
     noise = RecogniserNoise({"garden": 1}, rate=0.0)
-    entity = Entity("place", "garden", 4, 10)
+    entity = Entity("place", "park", 5, 11)  # what was said is found again, not the value
     user = Utterance("The  garden!", entities=(entity,), acts=(DialogueAct("inform"),))
     action = SystemAction("offer", (DialogueAct("offer", "place", "garden"),))
     dialogue = Dialogue("d", (Turn(), Turn(user, goal={"place": "garden"}, actions=(action,))))

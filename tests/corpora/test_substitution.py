@@ -92,7 +92,7 @@ def test_made_up_values_are_like_titles_whatever_the_known_ones_are():
     """As long ones, with words that are said elsewhere inside, with marks and with numbers."""
     substitution = ValueSubstitution(CORPUS, ["film"])
     rng = np.random.default_rng(0)
-    films = [substitution.substitute(CORPUS[0], rng).goal["film"] for _ in range(400)]
+    films = [substitution.substitute(CORPUS[0], rng).goal["film"] for _ in range(800)]
     inner = [word for film in films for word in film.split()[1:-1]]
     assert max(len(film.split()) for film in films) >= 8
     assert {"to", "the", "you", "and"} <= set(inner)

@@ -86,8 +86,11 @@ def test_number_words_become_digits(said, normal):
 def test_a_contracted_verb_is_a_word_of_its_own(said):
     assert normalise(said) == "we d like"
     assert normalise("they'll see, I'm sure you've known") == "they ll see i m sure you ve known"
-    for token in tokenize("We'd"):
-        assert "We'd"[token.start : token.end].lower() == token.text
+    assert normalise("im sure theyll see youve known") == "i m sure they ll see you ve known"
+    assert normalise("wed and ill, id im ive") == "wed and ill id i m i ve"
+    for text in ("We'd", "Im"):
+        for token in tokenize(text):
+            assert text[token.start : token.end].lower() == token.text
 
 
 @pytest.mark.parametrize("said", ["don't", "don’t", "don ' t", "DON'T", "don ’ t", "dont"])

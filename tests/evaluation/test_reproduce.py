@@ -14,13 +14,14 @@ import yaml
 from click.testing import CliRunner
 
 from rasa_hybrid.commands import main
+from rasa_hybrid.dialogue import Dialogue
 from rasa_hybrid.evaluation import experiment as experiments
 from rasa_hybrid.evaluation import reproduce as reproducing
 from rasa_hybrid.evaluation.comparisons import comparisons
 from rasa_hybrid.evaluation.curves import interact
 from rasa_hybrid.evaluation.experiment import Experiment, stages
 from rasa_hybrid.evaluation.intervals import paired_interval
-from rasa_hybrid.evaluation.reproduce import training_file
+from rasa_hybrid.evaluation.reproduce import development_file, training_file
 from rasa_hybrid.learning.simulated import TrainedModel, train_on_simulator
 from rasa_hybrid.model.checkpoint import load_model, save
 from rasa_hybrid.model.settings import SettingsError
@@ -264,6 +265,35 @@ def test_a_tracker_for_table_1_is_trained_again_for_other_files_or_seeds(tmp_pat
     (tmp_path / "train.json").write_text("other dialogues")
     assert table("test.json", [0, 1]) == 4
     assert trained == [[0], [0, 1], [0, 1], [0, 1]]
+
+
+def test_a_tracker_for_table_1_is_chosen_by_the_development_file_or_by_a_tenth(
+    tmp_path, monkeypatch
+):
+    split = []
+    names = {
+        f"{name}.json": [Dialogue(f"{name} {i}", ()) for i in range(20)]
+        for name in ("train", "dev", "test")
+    }
+
+    def tracking(plan, splits, seeds, tell):
+        split.append([len(part) for part in (splits.train, splits.dev, splits.test)])
+        split.append([part[0].id for part in (splits.train, splits.dev, splits.test)])
+        return {"reliability": []}
+
+    monkeypatch.setattr(reproducing, "run_tracking", tracking)
+    monkeypatch.setattr(reproducing, "read_dataset", lambda _, path, *__: names[Path(path).name])
+    for name in names:
+        (tmp_path / name).write_text(name)
+    reproducing._table_1(tmp_path, Experiment(), {"m2m": str(tmp_path / "test.json")}, [0], print)
+    reproducing._table_1(tmp_path, Experiment(), {"m2m": str(tmp_path / "dev.json")}, [0], print)
+    assert split == [
+        [20, 20, 20],
+        ["train 0", "dev 0", "test 0"],
+        [18, 2, 20],
+        ["train 2", "train 0", "dev 0"],
+    ]
+    assert development_file(tmp_path / "test2.json") is None
 
 
 def test_a_tracker_for_table_1_is_trained_on_the_file_beside(tmp_path):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from rasa_hybrid.corpora import read_jsonl
 from rasa_hybrid.dialogue import LISTEN, DomainFacts
 from rasa_hybrid.learning.agent import agent_of, with_known_values
-from rasa_hybrid.learning.imitation import TEACHER, ImitationSettings, encode_taught, taught
+from rasa_hybrid.learning.imitation import ImitationSettings
 from rasa_hybrid.learning.practice import (
     FeedbackPractice,
     PracticeError,
@@ -22,6 +22,7 @@ from rasa_hybrid.learning.practice import (
 )
 from rasa_hybrid.learning.reinforce import Reinforcer, ReinforceSettings
 from rasa_hybrid.learning.simulated import TrainedModel, supervised_corpus, train_on_simulator
+from rasa_hybrid.learning.taught import TEACHER, encode_labelled, taught
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.network import as_tensors
 from rasa_hybrid.model.settings import SettingsError
@@ -81,7 +82,7 @@ def test_labels_of_decisions_are_the_teachers_and_the_past_is_what_was_done(mode
     names = encoder.vocabulary.actions.names
     most = encoder.settings.actions_per_turn
     for rollout in rollouts(model, restaurants):
-        for k, turn in enumerate(encode_taught(encoder, taught(rollout))):
+        for k, turn in enumerate(encode_labelled(encoder, taught(rollout))):
             labels = [names[d.action] for d in turn.decisions]
             # A turn that was cut off for its length has no decision to listen.
             assert labels == list(rollout.expert[k][: len(labels)])
@@ -96,9 +97,20 @@ def test_labels_of_decisions_are_the_teachers_and_the_past_is_what_was_done(mode
 def test_goal_only_teaching_learns_no_action(model, restaurants):
     encoder = with_known_values(model.encoder, restaurants)
     for rollout in rollouts(model, restaurants, 4):
-        turns = encode_taught(encoder, taught(rollout, goal_only=True))
+        turns = encode_labelled(encoder, taught(rollout, goal_only=True))
         assert all(d.weight == 0.0 for turn in turns for d in turn.decisions)
         assert any(label > 0 for turn in turns for label in turn.labels)
+
+
+def test_reinforce_mixes_taught_dialogues_in_with_the_labels_of_their_teacher(model, restaurants):
+    encoder = with_known_values(model.encoder, restaurants)
+    lessons = [taught(rollout) for rollout in rollouts(model, restaurants)]
+    mixed = Reinforcer(encoder, model.weights, ReinforceSettings(), lessons)._supervised
+    labels = [[d.action for turn in turns for d in turn.decisions] for turns in mixed]
+    as_taught = [encode_labelled(encoder, lesson) for lesson in lessons]
+    assert labels == [[d.action for turn in turns for d in turn.decisions] for turns in as_taught]
+    done = [encoder.dialogue(lesson) for lesson in lessons]
+    assert labels != [[d.action for turn in turns for d in turn.decisions] for turns in done]
 
 
 def test_the_network_gives_a_sampled_action_the_probability_that_it_was_drawn_with(

@@ -39,6 +39,11 @@ _users = in_order(
         "--word-confusion", type=_PROBABILITY, help="Probability of a word to be confused."
     ),
     click.option(
+        "--word-strange",
+        type=_PROBABILITY,
+        help="Probability of a word that says no value to be one that nobody has heard before.",
+    ),
+    click.option(
         "--n-best", type=click.IntRange(0, 20), help="Length of the recogniser's n-best list."
     ),
 )

@@ -221,9 +221,16 @@ class UtteranceReader:
 
 
 def likely_spans(
-    begins: np.ndarray, goes_on: np.ndarray, least: float = 0.05, most: int = 3, longest: int = 10
+    begins: np.ndarray,
+    goes_on: np.ndarray,
+    least: float = 0.05,
+    most: int = 3,
+    longest: int = 10,
+    joined: int = 2,
 ) -> List[Tuple[int, int, float]]:
-    """The most probable spans of a label, tokens taken as independent, best first.
+    """The most probable spans of a label, tokens taken as independent, best first; then what two of them may be ends of.
+
+    The words between two spans may be of one value with them though they look like others ("kite and the two drums").
 
     Args:
         begins: `[tokens]` probability of `B-`.
@@ -231,6 +238,7 @@ def likely_spans(
         least: probability of a span that is worth a candidate.
         most: spans of an utterance, of those that overlap.
         longest: tokens of a span.
+        joined: spans from the beginning of one to the end of another, with the product of their probabilities.
 
     Returns:
         (first token, one past the last token, probability).
@@ -254,4 +262,11 @@ def likely_spans(
     for span in sorted(found, key=lambda s: -s[2]):
         if sum(other[0] < span[1] and span[0] < other[1] for other in kept) < most:
             kept.append(span)
-    return kept
+    ends: Dict[Tuple[int, int], float] = {}
+    for first, until, p in kept:
+        for start, end, q in kept:
+            if until <= start and end - first <= longest and p * q >= least:
+                ends[first, end] = max(p * q, ends.get((first, end), 0.0))
+    known = {(start, end) for start, end, _ in kept}
+    whole = [(first, end, p) for (first, end), p in ends.items() if (first, end) not in known]
+    return kept + sorted(whole, key=lambda s: (-s[2], s))[:joined]

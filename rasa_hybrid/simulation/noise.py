@@ -1,14 +1,16 @@
-"""What a recogniser makes of an utterance: words lost or taken for similar ones, and an n-best list."""
+"""What becomes of an utterance on its way: words lost, taken for similar ones or never heard before, and an n-best list."""
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, Sequence, Tuple
+import re
+from typing import Dict, Iterable, List, Match, Sequence, Tuple
 
 import numpy as np
 
 from rasa_hybrid.dialogue import Hypothesis
 
 _MOST_SIMILAR = 6
+_WORD = re.compile(r"[^\W\d_]{2,}")
 
 
 class WordNoise:
@@ -23,6 +25,31 @@ class WordNoise:
         self.n_best = n_best
         self._vocabulary = sorted(set(vocabulary))
         self._similar: Dict[str, List[str]] = {}
+
+    @staticmethod
+    def estrange(
+        text: str, values: Sequence[Tuple[int, int]], share: float, rng: np.random.Generator
+    ) -> str:
+        """The text with words that nobody has heard before: their letters change places.
+
+        Args:
+            text: what was said.
+            values: characters `[start, end)` that stay as they are.
+            share: probability of each other word.
+            rng: source of chance.
+
+        Returns:
+            A text of the same length, in which everything else is where it was.
+        """
+
+        def changed(word: Match[str]) -> str:
+            if any(start < word.end() and word.start() < end for start, end in values):
+                return word.group()
+            if rng.random() >= share:
+                return word.group()
+            return "".join(word.group()[i] for i in rng.permutation(len(word.group())))
+
+        return _WORD.sub(changed, text)
 
     def hear(
         self, text: str, drop: float, confuse: float, rng: np.random.Generator

@@ -78,6 +78,9 @@ class Profile:
     word_confusion: float = _parameter(
         0.0, "probability of each word to be taken for a similar one on its way to the system"
     )
+    word_strange: float = _parameter(
+        0.0, "probability of each word that says no value to be one that nobody has heard before"
+    )
 
     @staticmethod
     def parameters() -> List[Tuple[str, float, float, float, str]]:

@@ -132,7 +132,7 @@ def load_simulator(
         )
     rewards = read_rewards(content.section("rewards"))
     settings = content.section("noise")
-    settings.only(("word_drop", "word_confusion", "n_best"), "key of noise")
+    settings.only(_NOISE, "key of noise")
     chosen = {
         key: settings.number(key, 0.0, 0.0, 20.0 if key == "n_best" else 1.0) for key in _NOISE
     }
@@ -148,6 +148,7 @@ def load_simulator(
         {act: str(intent) for act, intent in intents.items()},
         chosen["word_drop"],
         chosen["word_confusion"],
+        chosen["word_strange"],
     )
     return Simulator(
         slots,
@@ -174,7 +175,7 @@ _SECTIONS = (
     "surfaces",
     "intents",
 )
-_NOISE = ("word_drop", "word_confusion", "n_best")
+_NOISE = ("word_drop", "word_confusion", "word_strange", "n_best")
 
 
 def surface_names(project: Union[str, Path]) -> List[str]:

@@ -25,7 +25,7 @@ class Voice:
         spoken: slot, value, ways to say it.
         noise: what happens on the way.
         intents: user act to the intent that a Rasa project calls it, the first act of an utterance listed here counts.
-        word_drop, word_confusion: noise beside that of the profile.
+        word_drop, word_confusion, word_strange: noise beside that of the profile.
     """
 
     def __init__(
@@ -36,10 +36,11 @@ class Voice:
         intents: Optional[Mapping[str, str]] = None,
         word_drop: float = 0.0,
         word_confusion: float = 0.0,
+        word_strange: float = 0.0,
     ) -> None:
         self.surfaces, self._spoken, self._noise = surfaces, spoken, noise
         self._intents = dict(intents or {})
-        self._drop, self._confuse = word_drop, word_confusion
+        self._drop, self._confuse, self._strange = word_drop, word_confusion, word_strange
 
     def utter(
         self,
@@ -70,6 +71,10 @@ class Voice:
         )
         if rng.random() < profile.lower_case:
             text = text.lower()
+        strange = self._strange + profile.word_strange
+        if strange:
+            places = [(entity.start, entity.end) for entity in entities]
+            text = self._noise.estrange(text, places, strange, rng)
         drop, confuse = self._drop + profile.word_drop, self._confuse + profile.word_confusion
         heard, hypotheses = self._noise.hear(text, drop, confuse, rng)
         kept: Tuple[Entity, ...] = entities if heard == text else ()

@@ -308,5 +308,14 @@ def test_spans_are_proposed_with_the_probability_of_both_ends():
     ]
 
 
+def test_two_spans_may_be_the_ends_of_one():
+    """ "kite and the two drums": "and the two" looks like what people say between films."""
+    begins, goes_on = np.array([0.0, 0.8, 0.0, 0.0, 0.6]), np.array([0.0, 0.0, 0.0, 0.0, 0.0])
+    found = [(1, 2, pytest.approx(0.8)), (4, 5, pytest.approx(0.6))]
+    assert likely_spans(begins, goes_on) == [*found, (1, 5, pytest.approx(0.8 * 0.6))]
+    assert likely_spans(begins, goes_on, joined=0) == found
+    assert likely_spans(begins, goes_on, longest=3) == found
+
+
 def test_no_span_is_proposed_where_the_tagger_sees_none():
     assert likely_spans(np.full(3, 0.01), np.full(3, 0.01)) == []

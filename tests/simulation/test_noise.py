@@ -58,3 +58,27 @@ def test_noise_changes_what_is_heard_but_not_what_was_meant(movie_project):
         if not u.entities and any(a.value not in (None, "dontcare") for a in u.acts)
     ]
     assert garbled  # a text that was changed carries no spans
+
+
+@given(st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=8), st.integers(0, 1000))
+def test_strange_words_have_the_letters_of_others_and_spare_values(said, seed):
+    text = " ".join(["2", *said])
+    rng = np.random.default_rng(seed)
+    value = 2, 2 + len(said[0])
+    heard = WordNoise.estrange(text, [value], 1.0, rng)
+    assert heard[value[0] : value[1]] == said[0] and heard[:2] == "2 "
+    assert [sorted(word) for word in heard.split()] == [sorted(word) for word in text.split()]
+    assert WordNoise.estrange(text, [], 0.0, rng) == text
+
+
+def test_users_with_strange_words_keep_their_values_and_where_they_stand(movie_project):
+    simulator = load_simulator(movie_project, noise={"word_strange": 0.5})
+    side_effects = SideEffects(simulator.flow)
+    expert = Expert(simulator.flow, simulator.catalogue, side_effects)
+    played = list(Environment(simulator, expert, side_effects).rollouts(20, seed=1))
+    said = [turn.user for rollout in played for turn in rollout.dialogue.turns]
+    assert (
+        not set(" ".join(user.text.lower() for user in said).split()) <= simulator.surfaces.words()
+    )
+    places = [user.text[e.start : e.end].lower() for user in said for e in user.entities]
+    assert {"saturday", "two"} & set(places)

@@ -33,8 +33,9 @@ from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.checkpoint import load, save
 from rasa_hybrid.model.network import initial_weights
 from rasa_hybrid.model.parameters import parameter_shapes, sizes_of
-from rasa_hybrid.model.settings import Settings, SettingsError, check_flag
+from rasa_hybrid.model.settings import Settings, SettingsError, check_flag, check_number
 from rasa_hybrid.simulation import Simulator, load_simulator
+from rasa_hybrid.simulation.simulator import NOISE
 
 #: Seeds of the users that measure and of the corpus of table 2: nobody learns from them.
 _MEASURING, _OFFLINE = 2**31 - 1, 2**31 - 2
@@ -66,6 +67,7 @@ class Experiment:
         reinforced_dialogues: dialogues of REINFORCE, of every run.
         reinforce: settings of REINFORCE.
         scratch: whether REINFORCE is run from untrained weights, too.
+        noise: of the users who teach and rate, as in the simulator's section `noise`; those who measure have none.
         measure_every: dialogues between two points of the curves of REINFORCE.
         measure_dialogues: simulated users of a point.
         final_dialogues: simulated users of the tables.
@@ -83,11 +85,17 @@ class Experiment:
     reinforced_dialogues: int = 10_000
     reinforce: Mapping[str, Any] = field(default_factory=dict)
     scratch: bool = True
+    noise: Mapping[str, float] = field(default_factory=dict)
     measure_every: int = 1000
     measure_dialogues: int = 200
     final_dialogues: int = 3000
 
     def __post_init__(self) -> None:
+        for name in ("model", "imitation", "reinforce", "noise"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise SettingsError(
+                    f"{name}: {getattr(self, name)!r} is not allowed; it has to be keys and values."
+                )
         Settings.from_mapping(dict(self.model))
         ImitationSettings.from_mapping(dict(self.imitation))
         ReinforceSettings.from_mapping(dict(self.reinforce))
@@ -99,6 +107,11 @@ class Experiment:
             "final_dialogues",
         ):
             _whole(name, getattr(self, name), 1)
+        for name, value in self.noise.items():
+            if name not in NOISE:
+                raise SettingsError(f"noise: {name}: no such key; allowed: {', '.join(NOISE)}.")
+            is_length = name == "n_best"
+            check_number(f"noise: {name}", value, 0, 20 if is_length else 1, whole=is_length)
         _whole("earlier", self.earlier, 0)
         check_flag("scratch", self.scratch)
         if list(self.taught) != sorted(set(self.taught)):
@@ -271,6 +284,7 @@ class Laboratory:
         self.experiment, self.directory, self.seed, self.tell = experiment, directory, seed, tell
         self.simulators = surfaces.load(project)
         self._measured = {part: self.simulators[part] for part in ("teach", "test")}
+        self._users = load_simulator(project, surfaces.teach, noise=experiment.noise)
         self._earlier: List[Dialogue] = []
         self._offline: List[Dialogue] = []
 
@@ -318,7 +332,7 @@ class Laboratory:
             start, folder = self._load(SUPERVISED), self.directory / _TEACHING
             teaching = ImitationSettings.from_mapping({**experiment.imitation, "seed": self.seed})
             practice: Any = TeachingPractice(
-                start, self.simulators["teach"], teaching, self._corpus(start)
+                start, self._users, teaching, self._corpus(start)
             )
             every = max(experiment.taught[0] // 5, 1)
         else:
@@ -327,7 +341,7 @@ class Laboratory:
                 parent = _untrained(parent, self.seed)
             settings_ = experiment.reinforce_settings(stage.way, self.seed)
             mixing = self._corpus(parent) + self._taught(stage.parent)
-            practice = FeedbackPractice(parent, self.simulators["teach"], settings_, mixing)
+            practice = FeedbackPractice(parent, self._users, settings_, mixing)
             every = experiment.measure_every
 
         def measure(model: TrainedModel, done: int) -> List[Dict[str, Any]]:

@@ -132,9 +132,9 @@ def load_simulator(
         )
     rewards = read_rewards(content.section("rewards"))
     settings = content.section("noise")
-    settings.only(_NOISE, "key of noise")
+    settings.only(NOISE, "key of noise")
     chosen = {
-        key: settings.number(key, 0.0, 0.0, 20.0 if key == "n_best" else 1.0) for key in _NOISE
+        key: settings.number(key, 0.0, 0.0, 20.0 if key == "n_best" else 1.0) for key in NOISE
     }
     chosen.update(noise or {})
     vocabulary = surfaces.words() | {
@@ -175,7 +175,8 @@ _SECTIONS = (
     "surfaces",
     "intents",
 )
-_NOISE = ("word_drop", "word_confusion", "word_strange", "n_best")
+#: Keys of the section `noise`.
+NOISE = ("word_drop", "word_confusion", "word_strange", "n_best")
 
 
 def surface_names(project: Union[str, Path]) -> List[str]:

@@ -235,6 +235,9 @@ def test_mistakes_in_an_experiment_name_file_and_key(tmp_path):
         ("scratch: 0", "scratch: 0 is not allowed"),
         ("taught: 500", "taught: 500 is not allowed; it has to be a list"),
         ("differences: abc", "differences: 'abc' is not allowed"),
+        ("noise: [1]", "noise: .1. is not allowed; it has to be keys and values"),
+        ("noise: {words: 1}", "noise: words: no such key; allowed: word_drop"),
+        ("noise: {word_strange: 2}", "noise: word_strange: 2 is not allowed"),
         ("- 1", "keys and values are expected"),
     ):
         path.write_text(content)

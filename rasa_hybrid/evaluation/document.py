@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from dataclasses import dataclass
 from typing import Sequence, Union
 
@@ -65,6 +66,7 @@ class Picture:
 
 
 Block = Union[Heading, Text, Code, Table, Picture]
+_CODE = re.compile(r"`([^`]+)`")
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:64em;margin:2em auto;padding:0 1em;color:#222}"
     "table{border-collapse:collapse;margin:1em 0}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}"
@@ -105,21 +107,27 @@ def _markdown(block: Block) -> str:
 
 def _html(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"<h{block.level}>{html.escape(block.text)}</h{block.level}>"
+        return f"<h{block.level}>{_words(block.text)}</h{block.level}>"
     if isinstance(block, Text):
-        return f"<p>{html.escape(block.text)}</p>"
+        return f"<p>{_words(block.text)}</p>"
     if isinstance(block, Code):
         return f"<pre>{html.escape(block.text)}</pre>"
     if isinstance(block, Table):
         lines = [_row("th", block.header), *(_row("td", row) for row in block.rows)]
         return f"<table>{''.join(lines)}</table>"
-    data, caption = base64.b64encode(block.png).decode(), html.escape(block.caption)
+    data = base64.b64encode(block.png).decode()
     return (
-        f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{caption}</figcaption></figure>"
+        f'<figure><img alt="{html.escape(block.caption)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{_words(block.caption)}</figcaption></figure>"
     )
 
 
+def _words(text: str) -> str:
+    """Text with what stands between backticks as code, as Markdown has it."""
+    parts = enumerate(_CODE.split(text))
+    return "".join(f"<code>{html.escape(p)}</code>" if i % 2 else html.escape(p) for i, p in parts)
+
+
 def _row(tag: str, cells: Sequence[object]) -> str:
-    shown = (f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in cells)
+    shown = (f"<{tag}>{_words(str(cell))}</{tag}>" for cell in cells)
     return f"<tr>{''.join(shown)}</tr>"

@@ -64,7 +64,11 @@ _REFUSALS = (UnknownConversationError, FeedbackConflictError, TooMuchFeedbackErr
 _OUTLINE = (episodes.c.id, episodes.c.status, episodes.c.settled, episodes.c.redacted)
 #: Of a sender also what was redacted.
 _OF_SENDER = episodes.c.sender.in_((sa.bindparam("who"), sa.bindparam("hashed")))
-_KNOWN = sa.select(feedback).where(feedback.c.id == sa.bindparam("one"))
+_KNOWN = (
+    sa.select(feedback, episodes.c.status.label("episode_status"))
+    .join(episodes, episodes.c.id == feedback.c.episode)
+    .where(feedback.c.id == sa.bindparam("one"))
+)
 _GIVEN_LATELY = sa.select(sa.func.count(feedback.c.id)).where(
     feedback.c.sender == sa.bindparam("who"), feedback.c.received > sa.bindparam("since")
 )
@@ -234,7 +238,7 @@ class EpisodeStore(Database):
         sender, episode, said = given.sender, given.episode, given.outcome.to_row()
         known = connection.execute(_KNOWN, {"one": id}).first() if given.id else None
         if known is not None:
-            receipt = Receipt.from_row(known)
+            receipt = _now(known)
             if receipt.sender != sender and self.gave(receipt, sender):
                 receipt = replace(receipt, sender=sender, comment=given.comment)  # redacted since
             return _again(receipt, given)
@@ -271,7 +275,7 @@ class EpisodeStore(Database):
         if not connection.execute(_INSERT, {**about, "received": now, **said}).rowcount:
             # Another request with this id was faster.
             known = connection.execute(_KNOWN, {"one": id}).one()
-            return _again(Receipt.from_row(known), given)
+            return _again(_now(known), given)
         if row.settled is not None:
             connection.execute(_SUPERSEDE, {"about": row.id, "this": id})
         # What was said since the last look at the conversation belongs to it, too.
@@ -285,19 +289,11 @@ class EpisodeStore(Database):
         Raises:
             UnknownConversationError: if there is none with this id.
         """
-        query = (
-            sa.select(feedback, episodes.c.status.label("episode_status"))
-            .join(episodes, episodes.c.id == feedback.c.episode)
-            .where(feedback.c.id == id)
-        )
         with self.reading() as connection:
-            row = connection.execute(query).first()
+            row = connection.execute(_KNOWN, {"one": id}).first()
         if row is None:
             raise UnknownConversationError(f"there is no feedback {id!r}")
-        receipt = Receipt.from_row(row)
-        if receipt.status == "accepted" and row.episode_status not in UNDECIDED:
-            return replace(receipt, status=LOST if row.episode_status == LOST else "used")
-        return receipt
+        return _now(row)
 
     def withdraw(self, id: str) -> Receipt:
         """Takes feedback back before it is used; doing so twice changes nothing.
@@ -482,6 +478,14 @@ class EpisodeStore(Database):
                 elif row.sender not in senders:
                     count += connection.execute(one.values(status=LOST)).rowcount
         return count
+
+
+def _now(row: Any) -> Receipt:
+    """The feedback in a row of `_KNOWN`, with what has become of it since."""
+    receipt = Receipt.from_row(row)
+    if receipt.status == "accepted" and row.episode_status not in UNDECIDED:
+        return replace(receipt, status=LOST if row.episode_status == LOST else "used")
+    return receipt
 
 
 def _again(known: Receipt, given: Given) -> Receipt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from html.parser import HTMLParser
 from typing import Dict, List
 
@@ -21,6 +22,9 @@ BLOCKS = (
 )
 
 
+TAGS = set("html meta title style body h2 p table tr th td pre figure img figcaption code".split())
+
+
 class Page(HTMLParser):
     """The words of a page, tag by tag, and where pictures come from."""
 
@@ -29,15 +33,17 @@ class Page(HTMLParser):
         self.words: Dict[str, List[str]] = {}
         self.sources: List[str] = []
         self._open = ""
+        self._around: List[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        self._open = tag
+        self._around.append(self._open)
+        self._open = self._open if tag == "code" else tag
         self.words.setdefault(tag, []).append("")
         self.sources += [value for name, value in attrs if name == "src"]
 
     def handle_endtag(self, tag):
-        self._open = ""
+        self._open = self._around.pop()
 
     def handle_data(self, data):
         if self._open:
@@ -68,11 +74,17 @@ def test_a_page_has_every_block_and_its_pictures_in_it():
     assert kind == "data:image/png;base64" and base64.b64decode(data) == b"picture"
 
 
+def test_code_within_a_sentence_is_code():
+    assert "<p>Set <code>a &lt; b</code> to `1.</p>" in page("t", [Text("Set `a < b` to `1.")])
+
+
 @given(st.text(alphabet="<>&\"'/ab`|", min_size=1))
-def test_no_text_becomes_a_tag(text):
+def test_no_text_becomes_a_tag_but_what_stands_between_backticks(text):
     blocks = [Heading(text), Text(text), Table((text,), [(text,)]), Code(text)]
     blocks.append(Picture("p.png", b"p", text))
     shown = Page(page(text, blocks))
-    for tag in ("title", "h2", "p", "th", "td", "pre", "figcaption"):
-        assert shown.words[tag] == [text]
+    assert shown.words["title"] == shown.words["pre"] == [text]
+    for tag in ("h2", "p", "th", "td", "figcaption"):
+        assert shown.words[tag] == [re.sub("`([^`]+)`", r"\1", text)]
+    assert set(shown.words) <= TAGS
     assert len(shown.sources) == 1

@@ -220,6 +220,8 @@ def test_an_episode_goes_from_claimed_to_used_to_promoted_and_back(store: Episod
     ledger.finish(candidate.id, "c.tar.gz", ids[:2])
     assert [store.episode(id).status for id in ids] == ["used", "used", "new"]
     assert store.receipt("f0").status == "used"
+    again = store.give("user 0", store.receipt("f0").outcome, id="f0")
+    assert (again.status, again.duplicate) == ("used", True)
     assert ledger.decide(candidate.id, True, {"success": 0.5}) == "promoted"
     assert store.counts()["promoted"] == 2
     head = ledger.head()

@@ -331,9 +331,7 @@ class Laboratory:
             # One run of teaching, of which the stages are moments.
             start, folder = self._load(SUPERVISED), self.directory / _TEACHING
             teaching = ImitationSettings.from_mapping({**experiment.imitation, "seed": self.seed})
-            practice: Any = TeachingPractice(
-                start, self._users, teaching, self._corpus(start)
-            )
+            practice: Any = TeachingPractice(start, self._users, teaching, self._corpus(start))
             every = max(experiment.taught[0] // 5, 1)
         else:
             folder = self.directory / stage.folder / "run"

@@ -66,7 +66,7 @@ _CORPUS = click.Path(exists=True)
 @click.option(
     "--mishear",
     type=click.FloatRange(0, 0.9),
-    help="Word error rate of a simulated recogniser that the test dialogues go through.",
+    help="Word error rate of simulated recognisers; the test dialogues go through three of them.",
 )
 @set_option("Another setting of the model.")
 @click.option("--save", type=NEW_DIRECTORY, help="Directory for the trackers.")

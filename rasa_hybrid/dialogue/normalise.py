@@ -2,7 +2,7 @@
 
 A text becomes tokens that know where they stood. In every language: Unicode NFKC, case folded (in Turkish and
 Azerbaijani with their two letters i), punctuation dropped, scripts without spaces split by character. In English
-besides: contractions joined ("don ' t" -> "dont") but for verbs ("we'd" -> "we d", as "wed" is a day; "im" -> "i m"), fillers dropped, number words as digits ("twenty one" -> "21"),
+besides: contractions joined ("don ' t" -> "dont", "I'd" -> "id") but for verbs after other words than "I" ("we'd" -> "we d", as "wed" is a day), fillers dropped, number words as digits ("twenty one" -> "21"),
 clock times in one form ("6 pm", "6.00 p.m." -> "6:00pm"; "half past six", "six thirty" -> "6:30").
 """
 
@@ -50,11 +50,10 @@ _WORD = re.compile(
 )
 _SUFFIXES = frozenset({"s", "t"})
 _VERB = re.compile(r"['’´`](m|re|ll|ve|d)$", re.IGNORECASE)
-#: Pronouns and verbs as they are written without an apostrophe, where that is no other word; and the verb's letters.
-_JOINED_VERBS = {
-    **dict.fromkeys(("im",), 1),
-    **dict.fromkeys("ive youve weve theyve youre theyre youll theyll".split(), 2),
-}
+#: Verbs that are joined to "i", as transcribers write them ("im", "id").
+_VERBS_OF_I = frozenset({"m", "ve", "d", "ll"})
+#: Other words with a verb of two letters, without an apostrophe, where that is no other word.
+_WITH_VERB = frozenset("youve weve theyve youre theyre youll theyll".split())
 _FILLERS = frozenset({"uh", "um", "uhm", "erm", "er", "hmm", "mm", "ah"})
 _UNITS = {
     word: number
@@ -131,17 +130,17 @@ def _english(text: str, tokens: List[Token]) -> List[Token]:
 
 
 def _part_verbs(text: str, tokens: List[Token]) -> List[Token]:
-    """Verbs that are contracted with the word before them, as words of their own."""
+    """Verbs that are contracted with the word before them, but for "I", as words of their own."""
     parted: List[Token] = []
     for token in tokens:
         verb = _VERB.search(text, token.start, token.end)
-        count = _JOINED_VERBS.get(token.text, 0)
+        count = 0
         if verb and verb.start() > token.start:
-            count = len(verb.group(1))
-            parted.append(Token(token.text[:-count], token.start, verb.start()))
-            token = Token(token.text[-count:], verb.start(1), token.end)
-        elif count and token.end - token.start == len(token.text):
-            parted.append(Token(token.text[:-count], token.start, token.end - count))
+            count, ends = len(verb.group(1)), verb.start()
+        elif token.text in _WITH_VERB and token.end - token.start == len(token.text):
+            count, ends = 2, token.end - 2
+        if count and token.text[:-count] != "i":
+            parted.append(Token(token.text[:-count], token.start, ends))
             token = Token(token.text[-count:], token.end - count, token.end)
         parted.append(token)
     return parted
@@ -155,7 +154,7 @@ def _join_contractions(text: str, tokens: List[Token]) -> List[Token]:
         if (
             joined
             and joined[-1].text[-1].isalpha()
-            and token.text in _SUFFIXES
+            and (token.text in _SUFFIXES or (joined[-1].text == "i" and token.text in _VERBS_OF_I))
             and between.strip() in {"'", "’", "´", "`"}
         ):
             joined[-1] = Token(joined[-1].text + token.text, joined[-1].start, token.end)

@@ -286,7 +286,8 @@ def test_saved_trackers_are_scored_again_without_training(files, tmp_path):
 
 def test_misheard_dialogues_keep_their_labels(files):
     dialogues = read_m2m(files[0])
-    heard = misheard(dialogues, dialogues, 0.5)
+    assert [d.id for d in misheard(dialogues, dialogues, 0.5)] == 3 * [d.id for d in dialogues]
+    heard = misheard(dialogues, dialogues, 0.5, seeds=(1,))
     assert [[t.goal for t in d.turns] for d in heard] == [
         [t.goal for t in d.turns] for d in dialogues
     ]

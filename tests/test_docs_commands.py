@@ -69,6 +69,7 @@ SMALL = {
     "python build_knowledge_base.py$": "",
     r"python -m benchmarks\.speed( |$)": "--dialogues 8 --repetitions 1",
     r"python -m benchmarks\.titles ": "--dialogues 2",
+    r"python -m benchmarks\.training_step$": "--dialogues 40",
     "make bench( |$)": "ARGS='--dialogues 8 --epochs 1 --growth 12 --recorded 2 --users 1 --messages 4 --clients 2 --played 8 --repetitions 1'",
     "make (demo|format)$": "",
     f"cd {MOVIES}$": "",

@@ -58,8 +58,9 @@ SUBSTITUTED, MOST_COPIES = 1000, 3
 #: Least share of values that the system misheard at which dialogues are taken for spoken ones: those are tracked as
 #: misheard when an epoch is chosen and when probabilities are calibrated.
 LEAST_MISHEARD = 0.05
-#: Word error rate of the development dialogues that stand in for a recogniser's output.
-DEV_NOISE = 0.35
+#: Word error rate of the development dialogues that stand in for a recogniser's output, and how often each is heard: what
+#: one draw of errors says of an epoch is less than what epochs differ in.
+DEV_NOISE, DEV_HEARINGS = 0.35, 3
 #: Share of the system's actions in noise copies whose acts are taken away, so that the words of those that no reader
 #: could map to acts can be read.
 UNMAPPED = 0.05
@@ -134,7 +135,8 @@ def train_tracker(
     heard = trials = list(dev)
     if plan.noise and misheard_share(train) >= LEAST_MISHEARD:
         noise = RecogniserNoise.from_dialogues([*train, *dev], DEV_NOISE, forms)
-        heard = list(_misheard(noise, dev, np.random.default_rng(seed + 1)))
+        rng = np.random.default_rng(seed + 1)
+        heard = [dialogue for _ in range(DEV_HEARINGS) for dialogue in _misheard(noise, dev, rng)]
         trials = [*dev, *heard]
     last = trainer.epochs(copies.epoch_size)
     best: Tuple[float, Dict[str, np.ndarray]] = (-1.0, {})

@@ -188,9 +188,7 @@ class Ontology:
                 tokens = tuple(name.split())
                 if not tokens:
                     continue
-                # A part of another word for a value ("food" of "sea food") is no part of its name.
-                said = _parts(tokens) if name == normal[value] else [(tokens, 1.0)]
-                ways = (*said, *_possessive(tokens, self.language), *_split(tokens))
+                ways = (*_parts(tokens), *_possessive(tokens, self.language), *_split(tokens))
                 for part, coverage in ways:
                     shared = phrases.setdefault(part, {})
                     shared[value] = max(coverage, shared.get(value, 0.0))

@@ -84,15 +84,6 @@ def test_a_synonym_stands_for_its_value():
     assert ONTOLOGY.canonical(ONTOLOGY.position("date"), "The Weekend") == "saturday"
 
 
-def test_a_part_of_a_synonym_is_no_part_of_the_value():
-    ontology = Ontology({"dish": SlotValues({"mussels steamed": ("sea food",)})})
-    found = [
-        [match.value for match in ontology.matches(tokenize(text))]
-        for text in ("mussels", "sea food", "food")
-    ]
-    assert found == [["mussels steamed"], ["mussels steamed"], []]
-
-
 def test_the_own_name_of_a_value_wins_over_a_synonym_of_another():
     ontology = Ontology({"dish": SlotValues({"soup": ("chowder",), "chowder": ()})})
     assert ontology.canonical(0, "Chowder") == "chowder"

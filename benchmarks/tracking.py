@@ -26,10 +26,11 @@ def measure() -> Dict[str, float]:
     from rasa_hybrid.model.preparation import prepare
 
     rng = np.random.default_rng(0)
-    words = ["".join(rng.choice(list("abcdefghijklmnoprstuvw"), 6)) for _ in range(20_000)]
+    letters = np.array(list("abcdefghijklmnoprstuvw"))
+    words = ["".join(rng.choice(letters, 6)) for _ in range(20_000)]
 
     def phrase(count: int) -> str:
-        return " ".join(rng.choice(words, count))
+        return " ".join(words[i] for i in rng.integers(0, len(words), count))
 
     values = {f"slot {s}": [phrase(1 + i % 4) for i in range(VALUES)] for s in range(SLOTS)}
     asked = SystemAction("ask", (DialogueAct("request", "slot 0"),))

@@ -37,9 +37,9 @@ def encode_labelled(encoder: Encoder, dialogue: Dialogue) -> List[EncodedTurn]:
     Of a taught one, what was done is history and what the teacher said are the labels; of others, what was done is both.
     """
     encoded = encoder.dialogue(dialogue)
-    if TEACHER not in dialogue.metadata:
+    labels = dialogue.metadata.get(TEACHER)
+    if not isinstance(labels, list):  # corpora of others may have any metadata
         return encoded
-    labels = dialogue.metadata[TEACHER]
     known = encoder.vocabulary.actions
     turns = []
     for k, turn in enumerate(encoded):

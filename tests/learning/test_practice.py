@@ -102,6 +102,14 @@ def test_goal_only_teaching_learns_no_action(model, restaurants):
         assert any(label > 0 for turn in turns for label in turn.labels)
 
 
+def test_metadata_of_others_are_no_labels(model, restaurants):
+    encoder = with_known_values(model.encoder, restaurants)
+    [lesson] = [taught(rollout) for rollout in rollouts(model, restaurants, 1)]
+    signed = replace(lesson, metadata={"teacher": "anna"})
+    for turn, plain in zip(encode_labelled(encoder, signed), encoder.dialogue(signed)):
+        assert turn.decisions == plain.decisions
+
+
 def test_reinforce_mixes_taught_dialogues_in_with_the_labels_of_their_teacher(model, restaurants):
     encoder = with_known_values(model.encoder, restaurants)
     lessons = [taught(rollout) for rollout in rollouts(model, restaurants)]

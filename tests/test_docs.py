@@ -113,7 +113,7 @@ def test_every_setting_of_the_knowledge_bases_is_documented_with_its_default():
 
 def test_every_setting_of_teaching_and_reinforce_is_documented_with_its_default():
     from rasa_hybrid.learning.imitation import ImitationSettings
-    from rasa_hybrid.learning.reinforce import ReinforceSettings
+    from rasa_hybrid.learning.reinforce_settings import ReinforceSettings
 
     documented = [
         {_code(row[0]): yaml.safe_load(row[1]) for row in rows}

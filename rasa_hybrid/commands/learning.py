@@ -126,7 +126,7 @@ def reinforce(policy_only: bool, preset: str, seed: int, changes: List[str], **a
     Started again after a kill it goes on where it was. It ends with what `evaluate --json` prints, before and after.
     """
     from rasa_hybrid.learning.practice import FeedbackPractice
-    from rasa_hybrid.learning.reinforce import ReinforceSettings
+    from rasa_hybrid.learning.reinforce_settings import ReinforceSettings
 
     def practice(start: Any, simulator: Any, dialogues: Any) -> Any:
         chosen = {"preset": preset, "policy_only": policy_only, "seed": seed}

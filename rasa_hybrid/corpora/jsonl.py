@@ -126,12 +126,17 @@ def _turn_to_json(turn: Turn) -> Dict[str, Any]:
             or None,
             "actions": [_action_to_json(action) for action in turn.actions] or None,
             "closing_context": list(turn.closing_context) or None,
+            "expert": None if turn.expert is None else list(turn.expert),
         }
     )
 
 
 def _turn_from_json(record: Mapping[str, Any]) -> Turn:
-    _known(record, {"user", "goal", "summary", "overrides", "actions", "closing_context"}, "turn")
+    known = {"user", "goal", "summary", "overrides", "actions", "closing_context", "expert"}
+    _known(record, known, "turn")
+    expert = record.get("expert")
+    if not (expert is None or isinstance(expert, list)):
+        raise TypeError(f"`expert` of a turn has to be a list of actions, not {expert!r}")
     summary = record.get("summary", {})
     _known(summary, {"matches", "remaining"}, "summary")
     return Turn(
@@ -144,6 +149,7 @@ def _turn_from_json(record: Mapping[str, Any]) -> Turn:
         ),
         actions=tuple(_action_from_json(action) for action in record.get("actions", ())),
         closing_context=tuple(str(feature) for feature in record.get("closing_context", ())),
+        expert=None if expert is None else tuple(str(name) for name in expert),
     )
 
 

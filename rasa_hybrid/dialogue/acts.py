@@ -158,6 +158,8 @@ class Turn:
         overrides: slots that others set during the turn.
         actions: the system's actions; empty if it only listened.
         closing_context: features of the state in which the system decided to listen, like `SystemAction.context`.
+        expert: where the actions are those of an agent that is being taught: what would have been right before each of
+            them, and at the end; may be shorter, what is missing is not learnt. None: what was done was right.
     """
 
     user: Optional[Utterance] = None
@@ -166,6 +168,13 @@ class Turn:
     overrides: Tuple[Override, ...] = ()
     actions: Tuple[SystemAction, ...] = ()
     closing_context: Tuple[str, ...] = ()
+    expert: Optional[Tuple[str, ...]] = None
+
+    def right_actions(self) -> Tuple[str, ...]:
+        """Names of the right actions, the label of the policy: the expert's, else those taken and `action_listen`."""
+        if self.expert is not None:
+            return self.expert
+        return (*(action.name for action in self.actions), LISTEN)
 
 
 @dataclass(frozen=True)

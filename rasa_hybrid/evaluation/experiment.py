@@ -26,7 +26,7 @@ from rasa_hybrid.learning.practice import (
     taught_dialogues,
     write_whole,
 )
-from rasa_hybrid.learning.reinforce import ReinforceSettings
+from rasa_hybrid.learning.reinforce_settings import ReinforceSettings
 from rasa_hybrid.learning.simulated import TrainedModel, supervised_corpus, train_on_simulator
 from rasa_hybrid.learning.tracking import track
 from rasa_hybrid.model.acting import ActingModel

@@ -155,11 +155,11 @@ def corpus_report(
         for recorded, turn in zip(dialogue.turns, turns):
             if not turn.decisions:
                 continue
-            done = (*(action.name for action in recorded.actions), LISTEN)
+            right = recorded.right_actions()
             if recorded is dialogue.turns[-1] and not dialogue.complete:
-                done = done[:-1]
-            counts.decisions += len(done)
-            counts.decided += sum(a == b for a, b in zip(done, turn.decisions))
+                right = right[: len(recorded.actions)]
+            counts.decisions += len(right)
+            counts.decided += sum(a == b for a, b in zip(right, turn.decisions))
         all_counts.append(counts)
     accuracies, intervals = _accuracies(slots, all_counts)
     unknown = (

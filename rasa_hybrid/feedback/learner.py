@@ -275,7 +275,8 @@ class Learner:
 
         Where nothing was sampled in a conversation it tells what its user wanted, if it went well, and what is usual.
         """
-        from rasa_hybrid.learning.reinforce import Reinforcer, ReinforceSettings
+        from rasa_hybrid.learning.reinforce import Reinforcer
+        from rasa_hybrid.learning.reinforce_settings import ReinforceSettings
 
         settings = ReinforceSettings(
             learning_rate=self.settings.learning_rate,
@@ -322,7 +323,6 @@ class Learner:
     ) -> Tuple[Dict[str, np.ndarray], Dict[str, Any], Dict[str, np.ndarray]]:
         """Eq. 4 on dialogues that went well: all that can be learnt where nothing was tried out."""
         from rasa_hybrid.learning.supervised import SupervisedTrainer
-        from rasa_hybrid.learning.taught import encode_labelled
         from rasa_hybrid.model.batching import collate
 
         figures.update(
@@ -338,7 +338,7 @@ class Learner:
         self._restore(trainer, parent, "supervised")
         rng = np.random.default_rng(settings.seed)
         turns = [found for found in learning.dialogues(good) if found]
-        replayed = [found for found in (encode_labelled(learning, d) for d in corpus) if found]
+        replayed = [found for found in learning.dialogues(corpus) if found]
         size = settings.batch_size
         for _ in range(self.settings.supervised_passes):
             order = rng.permutation(len(turns))

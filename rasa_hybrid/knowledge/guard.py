@@ -40,6 +40,7 @@ from rasa_hybrid.knowledge.base import (
 )
 from rasa_hybrid.knowledge.breaker import CircuitBreaker
 from rasa_hybrid.knowledge.results import summary
+from rasa_hybrid.knowledge.threads import DaemonThreads
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class GuardedKnowledgeBase:
         self._clock = clock
         self._breaker = CircuitBreaker(failures_to_open, retry_after_seconds, clock)
         self._free = threading.BoundedSemaphore(_CONCURRENT_QUERIES)
+        self._threads = DaemonThreads("knowledge-base-query")
         self._answers: _TtlCache[QueryResult] = _TtlCache(cache_seconds, _CACHE_SIZE, clock)
         self._values: Dict[str, Tuple[float, Tuple[str, ...]]] = {}
         self._counts: Counter = Counter()
@@ -300,7 +302,6 @@ class GuardedKnowledgeBase:
         return answer
 
     def _in_thread(self, ask: Callable[[], T], deadline: float) -> T:
-        """Threads of their own, not a pool: one that hangs must not keep the process from ending."""
         if not self._free.acquire(timeout=max(0.0, deadline - self._clock())):
             raise FutureTimeout
         future: Future = Future()
@@ -314,7 +315,7 @@ class GuardedKnowledgeBase:
                 self._free.release()
 
         try:
-            threading.Thread(target=run, name="knowledge-base-query", daemon=True).start()
+            self._threads.run(run)
         except RuntimeError:
             self._free.release()
             raise

@@ -40,8 +40,8 @@ from rasa_hybrid.knowledge.base import (
 
 #: Cells as the database gives them, by the form in which values are compared.
 _Spellings = Dict[str, List[Any]]
-#: Rows whose text is remembered.
-_REMEMBERED = 50_000
+#: Rows whose text is remembered, and sets of constraints whose statement is.
+_REMEMBERED, _STATEMENTS = 50_000, 500
 
 
 class SqlKnowledgeBase(KnowledgeBase):
@@ -90,6 +90,7 @@ class SqlKnowledgeBase(KnowledgeBase):
         self._checked: Optional[sa.Table] = None
         self._spellings: Dict[str, Tuple[float, _Spellings]] = {}
         self._remembered = lru_cache(maxsize=_REMEMBERED)(self._as_text)
+        self._statement = lru_cache(maxsize=_STATEMENTS)(self._select)
 
     @property
     def masked_url(self) -> str:
@@ -119,23 +120,17 @@ class SqlKnowledgeBase(KnowledgeBase):
         table = self._table()
         active = active_constraints(constraints)
         check_names(active, self.constraint_names, f"Table {table.name!r}")
-        statement = sa.select(table).order_by(*self._ranking(table))
-        for name, value in active.items():
-            if name in self.at_least:
-                least = required_number(name, value, self._language)
-                statement = statement.where(
-                    table.c[self.at_least[name]] >= sa.literal(least, sa.Float())
-                )
-            else:
-                statement = statement.where(self._equals(table.c[name], value))
-        if self._limit is not None:
-            statement = statement.limit(self._limit)
-        return [self._entity(row) for row in map(tuple, self._rows(statement))]
+        names = tuple(sorted(active))
+        parameters: Dict[str, Any] = {}
+        for i, name in enumerate(names):
+            parameters.update(self._bound(i, name, active[name]))
+        rows = self._rows(self._statement(names), parameters)
+        return [self._entity(row) for row in map(tuple, rows)]
 
     def values(self, column: str) -> List[str]:
         table = self._table()
         check_names({column: ""}, frozenset(table.c.keys()), f"Table {table.name!r}")
-        cells = [row[0] for row in self._rows(sa.select(table.c[column]).distinct())]
+        cells = [row[0] for row in self._rows(sa.select(table.c[column]).distinct(), {})]
         spellings: _Spellings = {}
         texts = set()
         for cell in cells:
@@ -146,20 +141,39 @@ class SqlKnowledgeBase(KnowledgeBase):
         self._spellings[column] = (self._clock(), spellings)
         return sorted(texts)
 
-    def _equals(self, column: sa.Column, value: str) -> ColumnElement:
-        """`column` holds one of the stored spellings of `value`."""
-        known = self._spellings.get(column.name)
+    def _select(self, names: Tuple[str, ...]) -> Any:
+        """The query for constraints of these names, its values left open; `_bound` binds those of the i-th name."""
+        table = self._table()
+        statement = sa.select(table).order_by(*self._ranking(table)).limit(self._limit)
+        for i, name in enumerate(names):
+            if name in self.at_least:
+                least = sa.bindparam(f"value_{i}", type_=sa.Float())
+                statement = statement.where(table.c[self.at_least[name]] >= least)
+            elif isinstance(table.c[name].type, Float):
+                ends = sa.bindparam(f"low_{i}"), sa.bindparam(f"high_{i}")
+                statement = statement.where(table.c[name].between(*ends))
+            else:
+                cells = sa.bindparam(f"value_{i}", expanding=True)
+                statement = statement.where(table.c[name].in_(cells))
+        return statement
+
+    def _bound(self, i: int, name: str, value: str) -> Dict[str, Any]:
+        """The parameters of the i-th constraint: the stored spellings of its value, or the number to be reached."""
+        if name in self.at_least:
+            return {f"value_{i}": required_number(name, value, self._language)}
+        known = self._spellings.get(name)
         if known is None or self._clock() - known[0] >= self._values_seconds:
-            self.values(column.name)
-            known = self._spellings[column.name]
+            self.values(name)
+            known = self._spellings[name]
         cells = known[1].get(match_key(value, self._language), [])
+        column = self._table().c[name]
         if isinstance(column.type, Float):
-            # A four-byte float differs from the number that its text stands for.
-            return sa.or_(sa.false(), *(column.between(*_around(float(cell))) for cell in cells))
+            low, high = _around([float(cell) for cell in cells])
+            return {f"low_{i}": low, f"high_{i}": high}
         if isinstance(column.type, String) and cell_text(value) is not None:
             # A value that is newer than the spellings is found at least as it is written.
             cells = [*cells, value]
-        return column.in_(cells)
+        return {f"value_{i}": cells}
 
     def _ranking(self, table: sa.Table) -> List[ColumnElement]:
         identifier = self._identifier(table)
@@ -187,9 +201,9 @@ class SqlKnowledgeBase(KnowledgeBase):
     def _identifier(self, table: sa.Table) -> Optional[str]:
         return self._id_column or (ID if ID in table.c else None)
 
-    def _rows(self, statement: Any) -> List[Tuple[Any, ...]]:
+    def _rows(self, statement: Any, parameters: Mapping[str, Any]) -> List[Tuple[Any, ...]]:
         with self._reporting(), self._engine.connect() as connection:
-            return connection.execute(statement).all()
+            return connection.execute(statement, parameters).all()
 
     def _table(self) -> sa.Table:
         """The table as the database describes it, checked against the settings.
@@ -262,9 +276,12 @@ class SqlKnowledgeBase(KnowledgeBase):
             ) from None
 
 
-def _around(value: float) -> Tuple[float, float]:
-    margin = max(abs(value), 1.0) * 1e-6
-    return value - margin, value + margin
+def _around(numbers: Sequence[float]) -> Tuple[float, float]:
+    """Between which a four-byte float lies that stands for one of these spellings of a number; nowhere without any."""
+    if not numbers:
+        return 1.0, 0.0
+    margin = max(1.0, *map(abs, numbers)) * 1e-6
+    return min(numbers) - margin, max(numbers) + margin
 
 
 def _resolved(url: str, base_dir: Path) -> URL:
@@ -302,9 +319,11 @@ def _engine(url: URL, timeout: Optional[float]) -> sa.engine.Engine:
     limits: Dict[str, Any] = {}
     options: Dict[str, Any] = {}
     if url.get_backend_name() == "sqlite":
-        # Connections are cheap, and each thread needs its own.
-        options["poolclass"] = sa.pool.NullPool
-        limits = {"timeout": timeout} if timeout is not None else {}
+        # A new connection reads the schema again, which takes as long as a query. One that is kept would not see that
+        # the file was replaced: so they are kept for a second.
+        options.update(poolclass=sa.pool.QueuePool, max_overflow=-1, pool_recycle=1)
+        limits = {"check_same_thread": False}
+        limits.update({"timeout": timeout} if timeout is not None else {})
     else:
         options["pool_pre_ping"] = True
         if timeout is not None:

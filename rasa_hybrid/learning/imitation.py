@@ -14,7 +14,6 @@ import numpy as np
 from rasa_hybrid.dialogue import Dialogue, tokenize
 from rasa_hybrid.learning.optimiser import between
 from rasa_hybrid.learning.supervised import SupervisedTrainer, as_heard
-from rasa_hybrid.learning.taught import encode_labelled
 from rasa_hybrid.model.batching import collate
 from rasa_hybrid.model.encoded import EncodedTurn
 from rasa_hybrid.model.encoding import Encoder
@@ -171,7 +170,7 @@ class Imitator:
         known = self.encoder.vocabulary.words
         new = [word for word in dict.fromkeys(spoken) if word not in known]
         self.encoder.vocabulary = self.encoder.vocabulary.with_words(new[: room - len(known)])
-        self._taught += [encode_labelled(self.encoder, dialogue) for dialogue in dialogues]
+        self._taught += self.encoder.dialogues(dialogues)
         self._latest = len(dialogues)
 
     def update(self) -> float:

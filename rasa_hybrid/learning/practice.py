@@ -23,7 +23,8 @@ from rasa_hybrid.dialogue import LISTEN, Dialogue, Turn, Utterance
 from rasa_hybrid.dialogue.episode import Decision, Episode
 from rasa_hybrid.learning.agent import agent_of, with_known_values
 from rasa_hybrid.learning.imitation import ImitationSettings, Imitator
-from rasa_hybrid.learning.reinforce import Reinforcer, ReinforceSettings
+from rasa_hybrid.learning.reinforce import Reinforcer
+from rasa_hybrid.learning.reinforce_settings import ReinforceSettings
 from rasa_hybrid.learning.simulated import TrainedModel
 from rasa_hybrid.learning.taught import taught
 from rasa_hybrid.model.acting import ActingModel

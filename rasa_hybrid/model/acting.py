@@ -12,7 +12,14 @@ from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from rasa_hybrid.dialogue import Belief, Override, ResultSummary, SystemAction, Turn, Utterance
-from rasa_hybrid.model.arithmetic import bag_sums, lstm_step, lstm_weights, on_one_thread, softmax
+from rasa_hybrid.model.arithmetic import (
+    bag_sums,
+    lstm_step,
+    lstm_weights,
+    on_one_thread,
+    product,
+    softmax,
+)
 from rasa_hybrid.model.encoded import (
     CELL_FEATURES,
     DONTCARE_CELL,
@@ -238,7 +245,7 @@ class ActingModel:
             inputs.append(bag_sums(w["actions"], [turn.last_actions for turn in turns]))
             inputs.append(bag_sums(w["features"], [turn.features for turn in turns]))
         kernel, recurrent, bias = self._dialogue
-        gates = np.concatenate(inputs, axis=-1) @ kernel + bias
+        gates = product(np.concatenate(inputs, axis=-1), kernel) + bias
         hidden, cell = np.stack([c.hidden for c in conversations]), [c.cell for c in conversations]
         return lstm_step(gates, recurrent, hidden, np.stack(cell))
 
@@ -367,7 +374,7 @@ class ActingModel:
                     if decision.taken[-1]:
                         done[i, 1] = w["actions"][decision.taken[-1]]
             inputs += [done[:, 0], done[:, 1]]
-        hidden = np.concatenate(inputs, axis=-1) @ w["policy/kernel"] + w["policy/bias"]
+        hidden = product(np.concatenate(inputs, axis=-1), w["policy/kernel"]) + w["policy/bias"]
         if settings.context:
             for i, (observed, _, decision) in enumerate(turns):
                 seen = [*decision.context, *observed.turn.features]

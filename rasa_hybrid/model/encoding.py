@@ -14,6 +14,7 @@ import numpy as np
 
 from rasa_hybrid.dialogue import (
     DONTCARE,
+    LISTEN,
     NONE,
     Dialogue,
     Override,
@@ -434,20 +435,24 @@ class Encoder:
         self, tracked: Tracked, turn: Turn, weight: float, complete: bool
     ) -> List[Decision]:
         actions, known = turn.actions[: self.settings.actions_per_turn], self.vocabulary.actions
+        right = turn.right_actions()
         decisions = []
         for i, action in enumerate(actions):
             overrides = [o for o in turn.overrides if 0 < o.after <= i]
+            name = right[i] if i < len(right) else None
             # An action that the model has no name for can't be chosen: nothing to learn from it.
-            learnt = weight if action.learn and action.name in known else 0.0
-            label = known[action.name]
+            learnt = weight if action.learn and name in known else 0.0
+            label = known[name or action.name]
             decisions.append(
                 self.decision(tracked, actions[:i], action.context, overrides, label, learnt)
             )
         if complete and self.settings.actions_per_turn > 1 and len(actions) == len(turn.actions):
-            learnt = weight if turn.user is not None or actions else 0.0
+            name = right[len(actions)] if len(actions) < len(right) else None
+            learnt = weight if (turn.user is not None or actions) and name in known else 0.0
             overrides = [o for o in turn.overrides if o.after]
+            label = known[name or LISTEN]
             decisions.append(
-                self.decision(tracked, actions, turn.closing_context, overrides, 0, learnt)
+                self.decision(tracked, actions, turn.closing_context, overrides, label, learnt)
             )
         return decisions
 

@@ -117,20 +117,22 @@ class UtteranceReader:
         inputs = np.stack([word_gates[way][tokens[way].T] for way in (0, 1)], axis=1)
         if settings.candidates:
             inputs += marks.transpose(2, 0, 1, 3) @ self._marks
-        recurrent = self._lstms[1]
+        recurrent, places = self._lstms[1], np.arange(longest)
         h = c = np.zeros((2, count, units), np.float32)
-        for t in range(longest):
-            going_on = int((lengths > t).sum())
+        for t, going_on in enumerate((lengths > places[:, None]).sum(axis=1).tolist()):
             h, c = h[:, :going_on], c[:, :going_on]
             h, c = lstm_step(inputs[t, :, :going_on], recurrent, h, c)
-            states[:going_on, 1 + t, :units] = h[0]
-            states[np.arange(going_on), lengths[:going_on] - t, units:] = h[1]
+            states[:going_on, 1 + t, :units], states[:going_on, 1 + t, units:] = h
+        # The backward direction has read an utterance's last token first.
+        within = places < lengths[:, None]
+        order = np.where(within, lengths[:, None] - 1 - places, places)
+        states[:, 1:-1, units:] = states[np.arange(count)[:, None], 1 + order, units:]
         vectors[:, :units] = states[np.arange(count), lengths, :units]
         vectors[:, units:] = states[:, 1, units:]
         if not settings.candidates:
             return Reading(rows, states, vectors, np.zeros((count, 1, 1), np.float32))
         inner = states[:, 1:-1]
-        silent = (np.arange(longest) >= lengths[:, None]) * np.float32(-1e9)
+        silent = ~within * np.float32(-1e9)
         scores = inner @ self.weights["belief/attention"].T + silent[:, :, None]
         read = softmax(scores.swapaxes(1, 2)) @ inner
         return Reading(rows, states, vectors, read)

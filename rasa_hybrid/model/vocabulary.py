@@ -133,6 +133,7 @@ class VocabularyBuilder:
             if turn.user is not None:
                 self.add_utterance(turn.user)
             self.features.update(turn.closing_context)
+            self.actions.update(turn.expert or ())
             for action in turn.actions:
                 self.actions.add(action.name)
                 self.features.update(action.context)

@@ -254,7 +254,8 @@ def test_what_a_candidate_would_earn_is_told_by_episodes_that_it_has_not_learnt_
     conversations: Any, archive: Path, store: EpisodeStore, tmp_path: Path
 ) -> None:
     from rasa_hybrid.feedback.report import report
-    from rasa_hybrid.learning.reinforce import Reinforcer, ReinforceSettings
+    from rasa_hybrid.learning.reinforce import Reinforcer
+    from rasa_hybrid.learning.reinforce_settings import ReinforceSettings
 
     fill(store, conversations, sampled=True)
     before = [to_episode(e, Rewards()) for e in store.episodes("new")]

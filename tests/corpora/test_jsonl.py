@@ -67,6 +67,7 @@ TURNS = st.builds(
     overrides=st.lists(OVERRIDES, max_size=2).map(tuple),
     actions=st.lists(ACTIONS, max_size=2).map(tuple),
     closing_context=TEXTS,
+    expert=st.none() | TEXTS,
 )
 DIALOGUES = st.builds(
     Dialogue,
@@ -169,6 +170,10 @@ GOOD = '{"id": "1", "turns": []}'
         ('{"id": "2", "turns": [{"summary": {"match": 1}}]}', "in a summary"),
         ('{"id": "2", "turns": [{"summary": {"matches": "many"}}]}', "many"),
         ('{"id": "2", "turns": [{"overrides": [["date"]]}]}', "not a dialogue"),
+        (
+            '{"id": "2", "turns": [{"expert": "utter_greet"}]}',
+            "`expert` of a turn has to be a list",
+        ),
         ('{"id": "2", "turns": "none"}', "not a dialogue"),
     ],
 )

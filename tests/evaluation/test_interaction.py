@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -118,6 +120,15 @@ def test_recorded_dialogues_are_followed(report):
     assert result["joint_goal_accuracy"] == pytest.approx(3 / 5)
     assert result["act_accuracy"] == pytest.approx(8 / 10)
     assert result["success_rate"] is None
+
+
+def test_in_taught_dialogues_the_teacher_is_right():
+    taught = [
+        replace(turn, expert=tuple(names)) for turn, names in zip(BAD.dialogue.turns, BAD.expert)
+    ]
+    read = [[ReadTurn(turn.belief, ("ask", "ask")) for turn in BAD.turns]]
+    result = corpus_report(SLOTS, [replace(BAD.dialogue, turns=tuple(taught))], read)
+    assert result["act_accuracy"] == pytest.approx(3 / 5)
 
 
 def test_of_an_agent_without_decisions_only_the_belief_is_told():

@@ -20,9 +20,10 @@ from rasa_hybrid.learning.practice import (
     episode_of,
     practise,
 )
-from rasa_hybrid.learning.reinforce import Reinforcer, ReinforceSettings
+from rasa_hybrid.learning.reinforce import Reinforcer
+from rasa_hybrid.learning.reinforce_settings import ReinforceSettings
 from rasa_hybrid.learning.simulated import TrainedModel, supervised_corpus, train_on_simulator
-from rasa_hybrid.learning.taught import TEACHER, encode_labelled, taught
+from rasa_hybrid.learning.taught import taught
 from rasa_hybrid.model.acting import ActingModel
 from rasa_hybrid.model.network import as_tensors
 from rasa_hybrid.model.settings import SettingsError
@@ -70,9 +71,9 @@ def test_the_teacher_labels_what_the_agent_did_and_the_right_goal_is_what_is_ask
     for rollout in rollouts(model, restaurants):
         dialogue = taught(rollout)
         assert [turn.actions for turn in dialogue.turns] == [t.actions for t in rollout.turns]
-        for turn, agent, names in zip(dialogue.turns, rollout.turns, dialogue.metadata[TEACHER]):
+        for turn, agent in zip(dialogue.turns, rollout.turns):
             assert turn.summary.matches == len(restaurants.catalogue.find(turn.goal))
-            assert len(names) == len(agent.actions) + 1
+            assert len(turn.expert) == len(agent.actions) + 1
             mistaken += turn.summary != agent.summary
     assert mistaken, "the model is bad enough to ask for the wrong thing"
 
@@ -82,7 +83,7 @@ def test_labels_of_decisions_are_the_teachers_and_the_past_is_what_was_done(mode
     names = encoder.vocabulary.actions.names
     most = encoder.settings.actions_per_turn
     for rollout in rollouts(model, restaurants):
-        for k, turn in enumerate(encode_labelled(encoder, taught(rollout))):
+        for k, turn in enumerate(encoder.dialogue(taught(rollout))):
             labels = [names[d.action] for d in turn.decisions]
             # A turn that was cut off for its length has no decision to listen.
             assert labels == list(rollout.expert[k][: len(labels)])
@@ -97,28 +98,22 @@ def test_labels_of_decisions_are_the_teachers_and_the_past_is_what_was_done(mode
 def test_goal_only_teaching_learns_no_action(model, restaurants):
     encoder = with_known_values(model.encoder, restaurants)
     for rollout in rollouts(model, restaurants, 4):
-        turns = encode_labelled(encoder, taught(rollout, goal_only=True))
+        turns = encoder.dialogue(taught(rollout, goal_only=True))
         assert all(d.weight == 0.0 for turn in turns for d in turn.decisions)
         assert any(label > 0 for turn in turns for label in turn.labels)
-
-
-def test_metadata_of_others_are_no_labels(model, restaurants):
-    encoder = with_known_values(model.encoder, restaurants)
-    [lesson] = [taught(rollout) for rollout in rollouts(model, restaurants, 1)]
-    signed = replace(lesson, metadata={"teacher": "anna"})
-    for turn, plain in zip(encode_labelled(encoder, signed), encoder.dialogue(signed)):
-        assert turn.decisions == plain.decisions
 
 
 def test_reinforce_mixes_taught_dialogues_in_with_the_labels_of_their_teacher(model, restaurants):
     encoder = with_known_values(model.encoder, restaurants)
     lessons = [taught(rollout) for rollout in rollouts(model, restaurants)]
     mixed = Reinforcer(encoder, model.weights, ReinforceSettings(), lessons)._supervised
-    labels = [[d.action for turn in turns for d in turn.decisions] for turns in mixed]
-    as_taught = [encode_labelled(encoder, lesson) for lesson in lessons]
-    assert labels == [[d.action for turn in turns for d in turn.decisions] for turns in as_taught]
-    done = [encoder.dialogue(lesson) for lesson in lessons]
-    assert labels != [[d.action for turn in turns for d in turn.decisions] for turns in done]
+    names, mistaken = encoder.vocabulary.actions.names, 0
+    for lesson, turns in zip(lessons, mixed):
+        for turn, learnt in zip(lesson.turns, turns):
+            labels = [names[d.action] for d in learnt.decisions]
+            assert labels == list(turn.expert[: len(labels)])
+            mistaken += labels != done_in(turn)[: len(labels)]
+    assert mistaken, "the model is bad enough to do the wrong thing"
 
 
 def test_the_network_gives_a_sampled_action_the_probability_that_it_was_drawn_with(
@@ -134,6 +129,10 @@ def test_the_network_gives_a_sampled_action_the_probability_that_it_was_drawn_wi
     learnt = batch["learnt"] > 0
     assert learnt.mean() > 0.5
     np.testing.assert_allclose(again[learnt], batch["propensity"][learnt], atol=1e-5)
+
+
+def done_in(turn):
+    return [*(action.name for action in turn.actions), LISTEN]
 
 
 def teaching(model, simulator, corpus, **changes):
@@ -190,7 +189,7 @@ def test_taught_dialogues_are_a_corpus_on_disk_and_bring_new_words(model, tmp_pa
     practice = teaching(model, movies, corpus)
     learnt, _ = practise(practice, 4, tmp_path, points, 100)
     written = list(read_jsonl(tmp_path / "taught.jsonl"))
-    assert len(written) == 4 and all(TEACHER in d.metadata for d in written)
+    assert len(written) == 4 and all(t.expert for d in written for t in d.turns)
     before, after = model.encoder.vocabulary.words, learnt.encoder.vocabulary.words
     assert after.names[: len(before)] == before.names
     assert len(learnt.weights["words"]) == len(after)
@@ -200,11 +199,7 @@ def test_the_teacher_leads_as_many_dialogues_as_beta_says(model, restaurants, co
     practice = teaching(model, restaurants, corpus, beta=1.0, beta_decay=0.0)
     practise(practice, 4, tmp_path, points, 100)
     led = [
-        all(
-            name == label
-            for turn, names in zip(d.turns, d.metadata[TEACHER])
-            for name, label in zip([*(a.name for a in turn.actions), LISTEN], names)
-        )
+        all(name == label for turn in d.turns for name, label in zip(done_in(turn), turn.expert))
         for d in read_jsonl(tmp_path / "taught.jsonl")
     ]
     assert led[:2] == [True, True] and not all(led)

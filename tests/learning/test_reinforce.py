@@ -11,13 +11,8 @@ import tensorflow as tf
 
 from rasa_hybrid.dialogue import LISTEN, Dialogue, Turn, Utterance
 from rasa_hybrid.dialogue.episode import Decision, Episode
-from rasa_hybrid.learning.reinforce import (
-    PRESETS,
-    Reinforcer,
-    ReinforceSettings,
-    leave_one_out,
-    reinforce_losses,
-)
+from rasa_hybrid.learning.reinforce import Reinforcer, leave_one_out, reinforce_losses
+from rasa_hybrid.learning.reinforce_settings import PRESETS, ReinforceSettings
 from rasa_hybrid.learning.supervised import supervised_losses
 from rasa_hybrid.model.batching import collate
 from rasa_hybrid.model.network import as_tensors

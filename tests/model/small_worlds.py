@@ -195,6 +195,9 @@ def _wild_turn(rng: random.Random) -> Turn:
         overrides=overrides,
         actions=actions,
         closing_context=rng.choice([(), ("loop:form",)]),
+        expert=None
+        if remaining is None
+        else ("utter_greet", "utter_new", "utter_greet")[:remaining],
     )
 
 

@@ -223,6 +223,21 @@ def test_each_action_of_a_turn_is_decided_given_those_before_and_listening_ends_
     ]
 
 
+def test_what_an_expert_would_have_done_is_learnt_in_the_place_of_what_was_done(encoder):
+    actions = (act("utter_greet"), act("utter_offer", learn=False), act("utter_greet"))
+    expert = ("utter_offer", "utter_offer", "utter_new", "utter_offer")
+    turns = [Turn(Utterance("hi"), actions=actions, expert=expert[:n]) for n in (4, 1, 0)]
+    right, cut, nothing = encoder.dialogue(Dialogue("1", tuple(turns), weight=0.5))
+    greet, offer = (encoder.vocabulary.actions[n] for n in ("utter_greet", "utter_offer"))
+    past = [(), (greet,), (greet, offer), (greet, offer, greet)]
+    assert [d.taken for d in right.decisions] == past
+    learnt = [(d.action, d.weight) for d in right.decisions if d.weight]
+    assert learnt == [(offer, 0.5), (offer, 0.5)]
+    assert [d.weight for d in right.decisions] == [0.5, 0.0, 0.0, 0.5]
+    assert [(d.taken, d.weight) for d in cut.decisions] == list(zip(past, [0.5, 0.0, 0.0, 0.0]))
+    assert [d.weight for d in nothing.decisions] == [0.0] * 4
+
+
 def test_the_end_of_a_turn_that_is_not_over_is_not_learnt(encoder):
     turns = (Turn(Utterance("hi"), actions=(act("utter_greet"),)),) * 2
     over = encoder.dialogue(Dialogue("1", turns))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rasa_hybrid.commands import feedback, learning, simulation, tracking
+from rasa_hybrid.commands import feedback, learning, ratings, simulation, tracking
 
 
 @click.group(context_settings={"show_default": True})
@@ -17,6 +17,6 @@ for _command in (
     *(simulation.simulate, simulation.evaluate, tracking.track),
     *(learning.teach, learning.reinforce, learning.reproduce),
     *(feedback.collect, feedback.learn, feedback.rollback, feedback.serve_models),
-    *(feedback.report, feedback.forget, feedback.serve_ratings, feedback.ratings),
+    *(feedback.report, feedback.forget, ratings.serve_ratings, ratings.ratings),
 ):
     main.add_command(_command)

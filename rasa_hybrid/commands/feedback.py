@@ -1,16 +1,17 @@
-"""Commands about real feedback: collect, learn, rollback, serve-models, report, forget; serve-ratings, ratings."""
+"""Commands about real feedback: collect, learn, rollback, serve-models, report, forget."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, List, Optional
 
 import click
 
+from rasa_hybrid.commands.store import listen_options, opened, serve, store_option
 from rasa_hybrid.commands.terminal import (
     COUNT,
     DIRECTORY,
@@ -20,7 +21,6 @@ from rasa_hybrid.commands.terminal import (
     Decorator,
     in_order,
     json_option,
-    seed_option,
     show,
     show_json,
     show_table,
@@ -28,14 +28,8 @@ from rasa_hybrid.commands.terminal import (
 )
 
 if TYPE_CHECKING:
-    from rasa_hybrid.feedback.store import EpisodeStore
+    pass
 
-_store = click.option(
-    "--store",
-    required=True,
-    envvar="RASA_HYBRID_STORE",
-    help="URL of the episode store: sqlite:///feedback.db or postgresql+psycopg2://... Also RASA_HYBRID_STORE.",
-)
 _out = click.option(
     "--out",
     required=True,
@@ -53,34 +47,8 @@ def _look_again(at: str, once: str) -> Decorator:
     )
 
 
-def _listen(port: int) -> Decorator:
-    """Options of a command that serves."""
-    ports = click.IntRange(0, 65535)
-    return in_order(
-        click.option("--host", default="127.0.0.1", help="Interface to listen on."),
-        click.option("--port", default=port, type=ports, help="Port."),
-    )
-
-
-def _serve(server: Any, host: str, path: str = "") -> None:
-    """Tells the address, and serves until it is interrupted."""
-    click.echo(f"http://{host}:{server.server_address[1]}/{path}", err=True)
-    with server, suppress(KeyboardInterrupt):
-        server.serve_forever()
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[EpisodeStore]:
-    """The episode store, closed in the end; what is wrong with it is told."""
-    from rasa_hybrid.feedback.database import StoreError
-    from rasa_hybrid.feedback.store import EpisodeStore
-
-    with told(StoreError), closing(EpisodeStore(url)) as store:
-        yield store
-
-
 @click.command()
-@_store
+@store_option
 @click.option(
     "--model",
     required=True,
@@ -111,7 +79,7 @@ def collect(
         configuration = (
             read_channel_configuration(credentials) if credentials else check_channel({})
         )
-        with _opened(store) as episodes:
+        with opened(store) as episodes:
             collector = Collector(episodes, model, broker, configuration)
             while True:
                 count = collector.step()
@@ -128,7 +96,7 @@ def collect(
     type=FILE,
     help="Archive of `rasa train` to begin with. [default: the store's head]",
 )
-@_store
+@store_option
 @_out
 @click.option(
     "--corpus",
@@ -215,7 +183,7 @@ def learn(
         raise click.UsageError("--no-gate goes without --regression and --project.")
     if leash:
         _end_with_parent()
-    with told(LearnerError, ValueError, OSError), _opened(store) as episodes:
+    with told(LearnerError, ValueError, OSError), opened(store) as episodes:
         corpora = read_corpora(list(regression))
         mixed = [dialogue for path in corpus for dialogue in read_jsonl(path)]
         learner = Learner(
@@ -273,7 +241,7 @@ def _show_decision(decided: Any, as_json: bool) -> None:
 
 
 @click.command()
-@_store
+@store_option
 @_out
 @json_option
 def rollback(store: str, out: str, as_json: bool) -> None:
@@ -281,7 +249,7 @@ def rollback(store: str, out: str, as_json: bool) -> None:
     from rasa_hybrid.feedback.folder import LearnerError
     from rasa_hybrid.feedback.learner import roll_back
 
-    with told(LearnerError, OSError), _opened(store) as episodes:
+    with told(LearnerError, OSError), opened(store) as episodes:
         given_up, now = roll_back(episodes, out)
     if as_json:
         show_json({"rolled_back": given_up.id, "head": now.id})
@@ -290,26 +258,26 @@ def rollback(store: str, out: str, as_json: bool) -> None:
 
 
 @click.command("serve-models")
-@_store
+@store_option
 @_out
-@_listen(5010)
+@listen_options(5010)
 def serve_models(store: str, out: str, host: str, port: int) -> None:
     """Serve the current model to Rasa servers (`models:` in endpoints.yml)."""
     from rasa_hybrid.feedback.serving import model_server
 
-    with told(OSError), _opened(store) as episodes:
-        _serve(model_server(episodes, out, host, port), host, "model")
+    with told(OSError), opened(store) as episodes:
+        serve(model_server(episodes, out, host, port), host, "model")
 
 
 @click.command()
-@_store
+@store_option
 @click.option("--sender", required=True, help="Whose conversations and feedback are deleted.")
 @json_option
 def forget(store: str, sender: str, as_json: bool) -> None:
     """Delete everything of a sender from the episode store."""
     from rasa_hybrid.feedback import privacy
 
-    with _opened(store) as episodes:
+    with opened(store) as episodes:
         deleted = privacy.forget(episodes, sender)
     if as_json:
         show_json(deleted)
@@ -318,7 +286,7 @@ def forget(store: str, sender: str, as_json: bool) -> None:
 
 
 @click.command()
-@_store
+@store_option
 @click.option(
     "--model",
     type=FILE,
@@ -339,7 +307,7 @@ def report(
     with told(ValueError, OSError):
         scored = ActingModel(*load_archive(model)[:2]) if model is not None else None
         learnt = read_manifest(model).learnt if model is not None else ()
-        with _opened(store) as episodes:
+        with opened(store) as episodes:
             figures = reports.report(episodes, scored, learnt=frozenset(learnt))
         if png:
             Path(png).write_bytes(reports.picture(figures))
@@ -360,113 +328,3 @@ def report(
     if "off_policy" in figures:
         for name, value in {**figures["off_policy"], **figures["agreement"]}.items():
             click.echo(f"  {name.replace('_', ' '):28} {reports.shown(value)}")
-
-
-@click.command("serve-ratings")
-@_store
-@click.option(
-    "--dialogues",
-    type=FILE,
-    multiple=True,
-    help="Corpus file of one model, whose name is that of the file (can be given again).",
-)
-@click.option(
-    "--stored", is_flag=True, help="Conversations of the store, by the model that led them."
-)
-@click.option(
-    "--model", "models", multiple=True, help="With --stored: only this model (can be given again)."
-)
-@click.option(
-    "--sample",
-    "sampled",
-    type=COUNT,
-    help="Dialogues of each model, drawn at random. [default: all]",
-)
-@seed_option("Repeats the drawing.")
-@click.option("--judges", default=3, type=COUNT, help="Judges of each dialogue.")
-@click.option(
-    "--patience",
-    default=60.0,
-    type=click.FloatRange(1.0),
-    help="Minutes after which a dialogue that a judge has left halfway is given to another one.",
-)
-@click.option(
-    "--token",
-    required=True,
-    envvar="RASA_HYBRID_RATINGS_TOKEN",
-    help="What judges have to know, of at least 8 characters; also RASA_HYBRID_RATINGS_TOKEN.",
-)
-@_listen(5011)
-def serve_ratings(
-    store: str,
-    dialogues: List[str],
-    stored: bool,
-    models: List[str],
-    sampled: Optional[int],
-    seed: int,
-    judges: int,
-    patience: float,
-    token: str,
-    host: str,
-    port: int,
-) -> None:
-    """Serve the page on which people rate dialogues turn by turn."""
-    from rasa_hybrid.feedback.rating_page import rating_server
-    from rasa_hybrid.feedback.ratings import (
-        RatingError,
-        Ratings,
-        corpus_dialogues,
-        sample,
-        stored_dialogues,
-    )
-
-    if not (dialogues or stored):
-        raise click.UsageError("Name what is to be rated: --dialogues FILE, or --stored.")
-    if models and not stored:
-        raise click.UsageError("--model chooses from the conversations of the store: add --stored.")
-    if len(token) < 8 or not token.isascii() or token != token.strip():
-        raise click.UsageError(
-            "--token has to have at least 8 ASCII characters, none of them space at an end."
-        )
-    with told(ValueError, OSError), _opened(store) as episodes:
-        shown = corpus_dialogues(dialogues)
-        if stored:
-            shown += stored_dialogues(episodes, models)
-        if not shown:
-            raise RatingError("There is no dialogue to be rated.")
-        if sampled is not None:
-            shown = sample(shown, sampled, seed)
-        server = rating_server(Ratings(episodes, shown, judges, 60 * patience), token, host, port)
-        count = len({dialogue.model for dialogue in shown})
-        click.echo(f"{len(shown)} dialogues of {count} models are to be rated.", err=True)
-        _serve(server, host)
-
-
-@click.command()
-@_store
-@json_option
-def ratings(store: str, as_json: bool) -> None:
-    """What judges said of each model, and how far they agree."""
-    from rasa_hybrid.feedback.ratings import rating_figures
-
-    with _opened(store) as episodes:
-        figures = rating_figures(episodes)
-    if as_json:
-        show_json(figures)
-        return
-    if not figures["models"]:
-        click.echo("Nothing has been rated yet; `rasa-hybrid serve-ratings` is for that.")
-        return
-    from rich.table import Table
-
-    from rasa_hybrid.feedback.report import shown
-
-    table = Table("model", "mean ± deviation", "95 % interval", "alpha", "dialogues", "ratings")
-    for model, row in figures["models"].items():
-        rest = map(shown, (row["interval"], row["alpha"], row["dialogues"], row["ratings"]))
-        table.add_row(model, f"{row['mean']:.3f} ± {shown(row['deviation'])}", *rest)
-    show_table(table)
-    click.echo(
-        f"{figures['judges']} judges, {figures['dialogues']} dialogues; "
-        f"Krippendorff's alpha (ordinal) {shown(figures['alpha'])}"
-    )

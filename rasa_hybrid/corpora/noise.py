@@ -12,16 +12,14 @@ recogniser deserves.
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import accumulate
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
+from rasa_hybrid.corpora.confusion import Alternatives, Errors, best_paths, cumulative, draw
 from rasa_hybrid.corpora.heard import Words, find, heard_values, normalised
 from rasa_hybrid.corpora.phonetics import distances, sounds
 from rasa_hybrid.dialogue import (
@@ -34,57 +32,6 @@ from rasa_hybrid.dialogue import (
     Utterance,
     tokenize,
 )
-
-
-class _Errors(NamedTuple):
-    """What the recogniser hears instead where it errs.
-
-    Args:
-        words: `[errors]` word sequences.
-        probabilities: `[errors]` floats that sum to 1.
-        cumulative: their sums from the first on.
-        hardness: factor of the chance of an error here.
-    """
-
-    words: Tuple[Words, ...]
-    probabilities: Tuple[float, ...]
-    cumulative: Tuple[float, ...]
-    hardness: float = 1.0
-
-    @classmethod
-    def of(
-        cls, words: Tuple[Words, ...], probabilities: Sequence[float], hardness: float = 1.0
-    ) -> _Errors:
-        """With the sums."""
-        chances = tuple(map(float, probabilities))
-        return cls(words, chances, tuple(accumulate(chances)), hardness)
-
-
-class _Alternatives(NamedTuple):
-    """What the recogniser may make of a place in the utterance.
-
-    Args:
-        said: what was said there.
-        error: chance that it is not heard.
-        errors: what is heard then.
-    """
-
-    said: Words
-    error: float
-    errors: _Errors
-
-    def draw(self, rng: np.random.Generator) -> Words:
-        """What is heard."""
-        excess = rng.random() - (1.0 - self.error)
-        if excess < 0.0 or not self.error:
-            return self.said
-        place = bisect_right(self.errors.cumulative, excess / self.error)
-        return self.errors.words[min(place, len(self.errors.words) - 1)]
-
-    def scored(self) -> Tuple[Tuple[Words, ...], np.ndarray]:
-        """All that may be heard, what was said first, with probabilities that sum to 1."""
-        others = self.error * np.array(self.errors.probabilities)
-        return (self.said, *self.errors.words), np.concatenate([[1.0 - self.error], others])
 
 
 class _Evidence(NamedTuple):
@@ -150,8 +97,8 @@ _CLEARER, _WORSE = 0.6, 2.0
 #: Highest chance of an error at a word.
 _WORST = 0.9
 #: An error by which nothing is heard.
-_SILENCE = _Errors.of(((),), (1.0,))
-_NO_ERROR = _Errors.of((), ())
+_SILENCE = Errors.of(((),), (1.0,))
+_NO_ERROR = Errors.of((), ())
 #: What stands for the end of an utterance in pairs of words.
 END = ""
 #: Pairs of words that were said less often are not heard where one word was said.
@@ -213,10 +160,10 @@ class RecogniserNoise:
             float,
         )
         frequent = np.array([self._counts[words[0]] for words in heard if len(words) == 1], float)
-        self._insertion = _cumulative(
+        self._insertion = cumulative(
             frequent * np.array([_shortness(words[0]) for words in heard[: len(frequent)]])
         )
-        self._garbage = _cumulative(frequent**0.75)
+        self._garbage = cumulative(frequent**0.75)
         self._severity = self._mean_severity()
         self._confusions = lru_cache(maxsize=65536)(self._find_confusions)
         self._errors_in_context = lru_cache(maxsize=65536)(self._weigh_errors)
@@ -332,7 +279,7 @@ class RecogniserNoise:
             scores = np.log(np.maximum(probabilities, 1e-12)) + rng.gumbel(size=len(words))
             best = np.argsort(-scores)[: n + 1]
             ranked.append([(float(scores[i]), words[i]) for i in best])
-        paths = _best_paths(ranked, n)
+        paths = best_paths(ranked, n)
         weights = np.exp(np.array([score for score, _ in paths]) - paths[0][0])
         return tuple(
             Hypothesis(text, float(w)) for (_, text), w in zip(paths, weights / weights.sum())
@@ -340,11 +287,11 @@ class RecogniserNoise:
 
     def _network(
         self, said: Words, rng: np.random.Generator, places: _Places
-    ) -> List[_Alternatives]:
+    ) -> List[Alternatives]:
         """The utterance as a row of places, each with what may be heard there."""
         settings = self.settings
         if self.rate == 0.0:
-            return [_Alternatives((word,), 0.0, _NO_ERROR) for word in said]
+            return [Alternatives((word,), 0.0, _NO_ERROR) for word in said]
         if not said:
             return self._heard_in_noise(rng)
         if rng.random() < settings.silence * self.rate:
@@ -352,7 +299,7 @@ class RecogniserNoise:
         severity = self._severity * rng.gamma(settings.spread, 1.0 / settings.spread)
         severity *= places.get(_WHOLE, _Evidence()).factor
         starts = {start: (end, evidence) for (start, end), evidence in places.items()}
-        network: List[_Alternatives] = []
+        network: List[Alternatives] = []
         burst = rng.random() < settings.enter_burst / (settings.enter_burst + settings.leave_burst)
         position = 0
         while position < len(said):
@@ -367,8 +314,8 @@ class RecogniserNoise:
             end, evidence = starts.get(position, (position + 1, _Evidence()))
             error = evidence.factor * (error if evidence.chance is None else evidence.chance)
             if evidence.heard is not None:
-                instead = _Errors.of((evidence.heard, ()), (0.85, 0.15))
-                network.append(_Alternatives(said[position:end], error, instead))
+                instead = Errors.of((evidence.heard, ()), (0.85, 0.15))
+                network.append(Alternatives(said[position:end], error, instead))
             else:
                 network.append(self._misheard(said, position, end, error))
             position = end
@@ -407,22 +354,22 @@ class RecogniserNoise:
         outside = 1.0 / (share * settings.burst + 1.0 - share)
         return outside * settings.burst if burst else outside
 
-    def _misheard(self, said: Words, start: int, end: int, error: float) -> _Alternatives:
+    def _misheard(self, said: Words, start: int, end: int, error: float) -> Alternatives:
         words = said[start:end]
         before = said[start - 1] if start > 0 else END
         after = said[end] if end < len(said) else END
         errors = self._errors_in_context(words, before, after)
-        return _Alternatives(words, min(0.95, error * errors.hardness), errors)
+        return Alternatives(words, min(0.95, error * errors.hardness), errors)
 
-    def _inserted(self, rng: np.random.Generator) -> _Alternatives:
-        word = self._heard[_draw(self._insertion, rng)]
-        return _Alternatives(word, 0.1, _SILENCE)
+    def _inserted(self, rng: np.random.Generator) -> Alternatives:
+        word = self._heard[draw(self._insertion, rng)]
+        return Alternatives(word, 0.1, _SILENCE)
 
-    def _heard_in_noise(self, rng: np.random.Generator) -> List[_Alternatives]:
+    def _heard_in_noise(self, rng: np.random.Generator) -> List[Alternatives]:
         if rng.random() >= self.settings.garbage * min(1.0, self.rate / 0.3):
             return []
-        words = [self._heard[_draw(self._garbage, rng)] for _ in range(1 + int(rng.integers(2)))]
-        return [_Alternatives(word, 0.2, _SILENCE) for word in words]
+        words = [self._heard[draw(self._garbage, rng)] for _ in range(1 + int(rng.integers(2)))]
+        return [Alternatives(word, 0.2, _SILENCE) for word in words]
 
     def _find_confusions(self, words: Words) -> Tuple[Tuple[Words, ...], np.ndarray]:
         """What sounds most like these words, with weights that leave the context out."""
@@ -437,12 +384,12 @@ class RecogniserNoise:
         chosen = kept[: self.settings.candidates]
         return tuple(self._heard[i] for i in chosen), np.exp(scores[chosen] - scores[best[0]])
 
-    def _weigh_errors(self, words: Words, before: str, after: str) -> _Errors:
+    def _weigh_errors(self, words: Words, before: str, after: str) -> Errors:
         """What is heard instead of these words between its neighbours, nothing or something that sounds like them."""
         shortness = float(np.mean([_shortness(word) for word in words]))
         confusions, weights = self._confusions(words)
         if not confusions:
-            return _Errors.of(((),), (1.0,), _hardness(shortness))
+            return Errors.of(((),), (1.0,), _hardness(shortness))
         fit = np.array(
             [
                 np.prod([self._fit(*pair) for pair in zip((before, *c), (*c, after))])
@@ -452,7 +399,7 @@ class RecogniserNoise:
         weights = weights * fit**self.settings.context
         dropped = min(0.9, self.settings.deletions * 2.0 * shortness)
         chances = [dropped, *((1.0 - dropped) * weights / weights.sum())]
-        return _Errors.of(((), *confusions), chances, _hardness(shortness))
+        return Errors.of(((), *confusions), chances, _hardness(shortness))
 
     def _fit(self, first: str, second: str) -> float:
         """P(second | first) of a bigram model that backs off to the words' frequencies; 1 without pairs."""
@@ -462,27 +409,6 @@ class RecogniserNoise:
         return (self._pairs[(first, second)] + _BACKOFF * unigram + 1e-9) / (
             self._counts[first] + _BACKOFF
         )
-
-
-def _best_paths(ranked: Sequence[Sequence[Tuple[float, Words]]], n: int) -> List[Tuple[float, str]]:
-    """The n best distinct texts, one alternative a place, with their scores."""
-    start = (0,) * len(ranked)
-    frontier = [(-sum(place[0][0] for place in ranked), start)]
-    seen = {start}
-    found: Dict[str, float] = {}
-    while frontier and len(found) < n:
-        cost, choice = heapq.heappop(frontier)
-        text = " ".join(word for place, i in zip(ranked, choice) for word in place[i][1])
-        found.setdefault(text, -cost)
-        for k, i in enumerate(choice):
-            if i + 1 < len(ranked[k]):
-                following = choice[:k] + (i + 1,) + choice[k + 1 :]
-                if following not in seen:
-                    seen.add(following)
-                    heapq.heappush(
-                        frontier, (cost + ranked[k][i][0] - ranked[k][i + 1][0], following)
-                    )
-    return [(score, text) for text, score in found.items()]
 
 
 def _found_again(user: Utterance, text: str, language: str) -> Iterable[Entity]:
@@ -504,13 +430,3 @@ def _shortness(word: str) -> float:
 def _hardness(shortness: float) -> float:
     """Factor of the chance of an error at a word."""
     return 0.75 + 0.5 * shortness
-
-
-def _cumulative(weights: np.ndarray) -> np.ndarray:
-    total = weights.sum()
-    return np.cumsum(weights / total if total > 0 else np.full(len(weights), 1.0 / len(weights)))
-
-
-def _draw(cumulative: np.ndarray, rng: np.random.Generator) -> int:
-    """A position, with the probabilities that were summed up."""
-    return min(int(np.searchsorted(cumulative, rng.random(), side="right")), len(cumulative) - 1)

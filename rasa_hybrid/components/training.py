@@ -110,7 +110,9 @@ def learn(
     dialogues = stories + corpus
     known = set(domain.action_names_or_texts)
     for dialogue in corpus:
-        for name in (action.name for turn in dialogue.turns for action in turn.actions):
+        done = {action.name for turn in dialogue.turns for action in turn.actions}
+        right = {name for turn in dialogue.turns for name in turn.expert or ()}
+        for name in sorted(done | right):
             if name not in known:
                 raise InvalidConfigException(
                     f"HybridPolicy: corpus: dialogue {dialogue.id!r} has the action {name!r}, which the domain lacks."

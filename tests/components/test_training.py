@@ -402,10 +402,29 @@ def test_corpus_that_labels_another_slot_is_refused(project: Path) -> None:
     assert "cuisine, date" in str(error.value)
 
 
-def test_corpus_with_an_action_that_the_domain_lacks_is_refused(project: Path) -> None:
+def test_a_taught_corpus_is_learnt_with_the_labels_of_its_teacher(
+    project: Path, steps: list
+) -> None:
+    corpus = project / "corpus.jsonl"
+    record = json.loads(_record("taught", "thai please", {"cuisine": "thai"}))
+    record["turns"][0]["expert"] = ["utter_ask_cuisine", "action_listen"]
+    corpus.write_text(json.dumps(record) + "\n")
+    configure(project, corpus=[str(corpus)])
+    train(project)
+    (training,) = steps
+    [lesson] = [dialogue for dialogue in training.dialogues if dialogue.id == "taught"]
+    [turn] = training.encoder.dialogue(lesson)
+    names = training.encoder.vocabulary.actions.names
+    assert [names[d.action] for d in turn.decisions] == ["utter_ask_cuisine", "action_listen"]
+
+
+@pytest.mark.parametrize(
+    "turn", [{"actions": [{"name": "utter_typo"}]}, {"expert": ["utter_typo", "action_listen"]}]
+)
+def test_corpus_with_an_action_that_the_domain_lacks_is_refused(project: Path, turn: Any) -> None:
     corpus = project / "corpus.jsonl"
     record = json.loads(_record("strange", "thai please", {"cuisine": "thai"}))
-    record["turns"][0]["actions"] = [{"name": "utter_typo"}]
+    record["turns"][0].update(turn)
     corpus.write_text(json.dumps(record) + "\n")
     configure(project, corpus=[str(corpus)])
     with pytest.raises(InvalidConfigException, match="'strange'.*'utter_typo'"):

@@ -319,8 +319,8 @@ def _engine(url: URL, timeout: Optional[float]) -> sa.engine.Engine:
     limits: Dict[str, Any] = {}
     options: Dict[str, Any] = {}
     if url.get_backend_name() == "sqlite":
-        # A new connection reads the schema again, which takes as long as a query. One that is kept would not see that
-        # the file was replaced: so they are kept for a second.
+        # A new connection reads the schema again, which takes as long as a query. An old one would not see that the
+        # file was replaced: so they are used for a second.
         options.update(poolclass=sa.pool.QueuePool, max_overflow=-1, pool_recycle=1)
         limits = {"check_same_thread": False}
         limits.update({"timeout": timeout} if timeout is not None else {})

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import datetime
 import logging
+import os
 import tempfile
 import threading
+import time
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -139,6 +142,17 @@ def test_a_row_that_changed_is_told_as_it_is_now(screenings, sqlite_url):
     after = screenings.query({})
     assert {entity["movie"] for entity in after} == {"Another Film"}
     assert ids(after) == ids(before)
+
+
+def test_a_file_that_was_put_in_the_place_of_the_database_is_read_a_second_later(tmp_path):
+    urls = [f"sqlite:///{tmp_path / name}" for name in ("served.db", "new.db")]
+    for url, count in zip(urls, (3, 1)):
+        fill(url, ROWS[:count])
+    with closing(SqlKnowledgeBase(urls[0], "screenings")) as screenings:
+        assert len(screenings.query({})) == 3
+        os.replace(tmp_path / "new.db", tmp_path / "served.db")
+        time.sleep(1.1)
+        assert [entity["id"] for entity in screenings.query({})] == ["1"]
 
 
 def test_a_new_row_is_found_as_it_is_written_before_the_spellings_are_read_again(sqlite_url):

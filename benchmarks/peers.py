@@ -32,7 +32,7 @@ _HYBRID_CONFIG = PROJECT / "config.yml"
 _FEW = 1000
 _FEW_DIALOGUES = {
     "epochs": 1,
-    "least_steps": 440,
+    "least_steps": 500,
     "batch_size": 16,
     "learning_rate": 0.0015,
     "weight_averaging": 0.98,

@@ -7,7 +7,7 @@ import threading
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Optional
+from typing import Any, List, Optional
 
 import click
 
@@ -26,9 +26,6 @@ from rasa_hybrid.commands.terminal import (
     show_table,
     told,
 )
-
-if TYPE_CHECKING:
-    pass
 
 _out = click.option(
     "--out",

@@ -67,7 +67,12 @@ class Alternatives(NamedTuple):
 
 
 def best_paths(ranked: Sequence[Sequence[Tuple[float, Words]]], n: int) -> List[Tuple[float, str]]:
-    """The n best distinct texts, one alternative a place, with their scores."""
+    """The n best distinct texts, one alternative a place, with their scores.
+
+    Args:
+        ranked: for each place its alternatives with scores (log-probabilities), best first.
+        n: texts wanted; fewer if there are no more.
+    """
     start = (0,) * len(ranked)
     frontier = [(-sum(place[0][0] for place in ranked), start)]
     seen = {start}
@@ -88,6 +93,7 @@ def best_paths(ranked: Sequence[Sequence[Tuple[float, Words]]], n: int) -> List[
 
 
 def cumulative(weights: np.ndarray) -> np.ndarray:
+    """Sums of the probabilities that weights `[n]` stand for, from the first on; all the same if no weight is above 0."""
     total = weights.sum()
     return np.cumsum(weights / total if total > 0 else np.full(len(weights), 1.0 / len(weights)))
 

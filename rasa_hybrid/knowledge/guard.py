@@ -302,6 +302,7 @@ class GuardedKnowledgeBase:
         return answer
 
     def _in_thread(self, ask: Callable[[], T], deadline: float) -> T:
+        """The answer of `ask`; raises `FutureTimeout` if it takes longer, and leaves its thread to itself."""
         if not self._free.acquire(timeout=max(0.0, deadline - self._clock())):
             raise FutureTimeout
         future: Future = Future()

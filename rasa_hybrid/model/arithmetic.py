@@ -41,7 +41,15 @@ def on_one_thread(function: F) -> F:
 
 
 def product(x: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """`x @ matrix` where `x` often has one row: by NumPy's own loops where these are twice as fast as OpenBLAS."""
+    """`x @ matrix` where `x` often has one row: by NumPy's own loops where these are twice as fast as OpenBLAS.
+
+    Args:
+        x: `[..., rows, n]`.
+        matrix: `[..., n, m]`.
+
+    Returns:
+        `[..., rows, m]`.
+    """
     if _OWN_LOOPS and x.shape[-2] == 1:
         return np.einsum("...bi,...ij->...bj", x, matrix)
     return x @ matrix

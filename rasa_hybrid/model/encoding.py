@@ -448,7 +448,9 @@ class Encoder:
             )
         if complete and self.settings.actions_per_turn > 1 and len(actions) == len(turn.actions):
             name = right[len(actions)] if len(actions) < len(right) else None
-            learnt = weight if (turn.user is not None or actions) and name in known else 0.0
+            # That a system keeps silent before anybody spoke tells nothing, unless an expert says what was right.
+            telling = turn.user is not None or actions or turn.expert
+            learnt = weight if telling and name in known else 0.0
             overrides = [o for o in turn.overrides if o.after]
             label = known[name or LISTEN]
             decisions.append(

@@ -251,6 +251,12 @@ def test_that_the_system_keeps_silent_before_anybody_spoke_is_not_learnt(encoder
     assert [decision.weight for decision in turn.decisions] == [0.0]
 
 
+def test_that_a_system_should_have_spoken_first_is_learnt_from_an_expert(encoder):
+    [turn] = encoder.dialogue(Dialogue("1", (Turn(expert=("utter_greet",)),)))
+    greet = encoder.vocabulary.actions["utter_greet"]
+    assert [(d.action, d.weight) for d in turn.decisions] == [(greet, 1.0)]
+
+
 def test_an_action_without_a_name_in_the_model_is_not_learnt_as_listening(encoder):
     turns = (Turn(Utterance("hi"), actions=(SystemAction("utter_new"),)),)
     [turn] = encoder.dialogue(Dialogue("1", turns))

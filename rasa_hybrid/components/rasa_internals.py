@@ -8,9 +8,10 @@ which blocks the server for longer than the rest of a message takes: answers are
 once. For every event of a tracker that is loaded Rasa goes through all classes of events to find the one of its name, a
 sixth of a message's time: what was found is remembered. For each run of a model's graph Rasa has dask plan it anew:
 nodes are called when another one needs them. Several times a message Rasa goes through all events of a tracker to undo
-what was reverted: where nothing was, they are taken as they are. A turn of our channel has a break after the
-message is understood. On another version of Rasa all of this is as in
-stock Rasa.
+what was reverted: where nothing was, they are taken as they are. For every state of a tracker that a policy reads, for
+every action and every message Rasa copies all slots by way of pickle's protocol, and for every message it builds an empty
+domain to see whether the model's is one: slots are copied by their `__dict__`, and the empty domain is remembered. A turn
+of our channel has a break after the message is understood. On another version of Rasa all of this is as in stock Rasa.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from rasa.graph_components.providers.training_tracker_provider import TrainingTr
 from rasa.shared.core.domain import Domain
 from rasa.shared.core.events import Event, UserUttered
 from rasa.shared.core.generator import TrackerWithCachedStates, TrainingDataGenerator
+from rasa.shared.core.slots import Slot
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.core.training_data.structures import StoryGraph
 
@@ -78,6 +80,11 @@ def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) ->
     applied = _original(DialogueStateTracker, "applied_events", ["self"])
     if applied is not None:
         _replace(DialogueStateTracker, applied, _taken_as_they_are(applied))
+    is_empty = _original(Domain, "is_empty", ["self"])
+    if is_empty is not None:
+        _replace(Domain, is_empty, _with_one_empty_domain(is_empty))
+        # What `copy.copy` asks for first; Rasa's slots have none.
+        Slot.__copy__ = _copied_slot
     expected = ["self", "message", "tracker", "only_output_properties"]
     parse = _original(MessageProcessor, "parse_message", expected)
     if parse is not None:
@@ -391,3 +398,20 @@ def _remembering(original: Callable) -> Callable:
         return event
 
     return resolve_by_type
+
+
+def _with_one_empty_domain(original: Callable) -> Callable:
+    nothing = Domain.empty().as_dict()
+
+    @functools.wraps(original)
+    def is_empty(self: Domain) -> bool:
+        return bool(self.as_dict() == nothing)
+
+    return is_empty
+
+
+def _copied_slot(slot: Slot) -> Slot:
+    kind: Any = type(slot)
+    copied: Slot = kind.__new__(kind)
+    copied.__dict__.update(slot.__dict__)
+    return copied

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+import copy
+from typing import Any, Dict, List, Optional, Type
 
 import pytest
 from hypothesis import given
@@ -33,6 +34,15 @@ from rasa.shared.core.events import (
     SlotSet,
     UserUtteranceReverted,
     UserUttered,
+)
+from rasa.shared.core.slots import (
+    AnySlot,
+    BooleanSlot,
+    CategoricalSlot,
+    FloatSlot,
+    ListSlot,
+    Slot,
+    TextSlot,
 )
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.core.training_data.story_reader.yaml_story_reader import YAMLStoryReader
@@ -225,3 +235,40 @@ def test_the_events_that_apply_are_those_that_rasa_finds(kinds: List[str]) -> No
     assert [id(event) for event in ours] == [id(event) for event in stock]
     ours.clear()  # a list of the caller's own
     assert len(tracker.events) == len(kinds)
+
+
+#: Slots of all of Rasa's types: a value, another one, what else they are told.
+SLOTS = [
+    (TextSlot, "rome", "paris", {}),
+    (BooleanSlot, True, False, {}),
+    (FloatSlot, 2.0, 3.0, {"min_value": 1.0, "max_value": 4.0}),
+    (ListSlot, ["rome"], ["paris"], {}),
+    (CategoricalSlot, "rome", "paris", {"values": ["rome", "paris"]}),
+    (AnySlot, {"city": "rome"}, 3, {"influence_conversation": False}),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "other", "told"), SLOTS)
+def test_slots_are_copied_as_python_copies_them(
+    kind: Type[Slot], value: Any, other: Any, told: Dict[str, Any]
+) -> None:
+    slot = kind("city", mappings=[{"type": "custom"}], initial_value=value, **told)
+    slot.value = value
+    make, arguments, state = slot.__reduce_ex__(4)[:3]  # type: ignore[misc]
+    stock = make(*arguments)
+    stock.__dict__.update(state)
+    copied = copy.copy(slot)
+    assert type(copied) is type(stock)
+    assert vars(copied) == vars(stock)
+    assert copied.value is slot.value  # no deeper than Python's
+    copied.value = other
+    assert slot.value == value
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "intents: [greet]", "session_config: {session_expiration_time: 5}"]
+)
+def test_domains_are_empty_that_rasa_takes_for_empty(content: str) -> None:
+    domain = Domain.from_yaml(content)
+    stock = Domain.is_empty.__wrapped__  # type: ignore[attr-defined]
+    assert domain.is_empty() == stock(domain) == (content == "{}")

@@ -10,8 +10,8 @@ sixth of a message's time: what was found is remembered. For each run of a model
 nodes are called when another one needs them. Several times a message Rasa goes through all events of a tracker to undo
 what was reverted: where nothing was, they are taken as they are. For every state of a tracker that a policy reads, for
 every action and every message Rasa copies all slots by way of pickle's protocol, and for every message it builds an empty
-domain to see whether the model's is one: slots are copied by their `__dict__`, and the empty domain is remembered. A turn
-of our channel has a break after the message is understood. On another version of Rasa all of this is as in stock Rasa.
+domain to see whether the model's is one: slots are copied by their `__dict__`, and the empty domain is remembered; a
+tracker remembers the states that policies read. A turn of our channel has a break after the message is understood. On another version of Rasa all of this is as in stock Rasa.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from rasa.shared.core.slots import Slot
 from rasa.shared.core.trackers import DialogueStateTracker
 from rasa.shared.core.training_data.structures import StoryGraph
 
+from rasa_hybrid.components import tracker_states
 from rasa_hybrid.components.activity import BEGINNINGS
 from rasa_hybrid.components.channel_replies import Replies
 
@@ -85,6 +86,10 @@ def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) ->
         _replace(Domain, is_empty, _with_one_empty_domain(is_empty))
         # What `copy.copy` asks for first; Rasa's slots have none.
         Slot.__copy__ = _copied_slot
+    expected = ["self", "tracker", "omit_unset_slots", "ignore_rule_only_turns", "rule_only_data"]
+    states = _original(Domain, "states_for_tracker_history", expected)
+    if states is not None:
+        _replace(Domain, states, tracker_states.remembering(states))
     expected = ["self", "message", "tracker", "only_output_properties"]
     parse = _original(MessageProcessor, "parse_message", expected)
     if parse is not None:

@@ -32,10 +32,10 @@ _HYBRID_CONFIG = PROJECT / "config.yml"
 _FEW = 1000
 _FEW_DIALOGUES = {
     "epochs": 1,
-    "least_steps": 500,
+    "least_steps": 420,
     "batch_size": 16,
-    "learning_rate": 0.0015,
-    "weight_averaging": 0.98,
+    "learning_rate": 0.002,
+    "weight_averaging": 0.975,
 }
 
 

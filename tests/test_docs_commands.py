@@ -104,7 +104,7 @@ CHANGED: Dict[str, List[Tuple[str, str]]] = {
     ],
     f"{MOVIES}/endpoints.yml": [("5055", "{port}")],
     f"{MOVIES}/demo.py": [_PATIENT],
-    "benchmarks/peers.py": [('"least_steps": 500', '"least_steps": 1')],
+    "benchmarks/peers.py": [('"least_steps": 420', '"least_steps": 1')],
     "benchmarks/serving.py": [_PATIENT],
     "tests/projects/moodbot/config_diet.yml": [(r"epochs: \d+", "epochs: 1")],
 }

@@ -71,6 +71,7 @@ SMALL = {
     r"python -m benchmarks\.titles ": "--dialogues 2",
     r"python -m benchmarks\.training_step$": "--dialogues 40",
     r"python -m benchmarks --only growth$": "--growth 12",
+    r"python -m benchmarks --only serving$": "--dialogues 8 --epochs 1 --messages 4 --clients 2 --repetitions 1",
     "make bench( |$)": "ARGS='--dialogues 8 --epochs 1 --growth 12 --recorded 2 --users 1 --messages 4 --clients 2 --played 8 --repetitions 1'",
     "make (demo|format)$": "",
     f"cd {MOVIES}$": "",

@@ -11,7 +11,8 @@ nodes are called when another one needs them. Several times a message Rasa goes 
 what was reverted: where nothing was, they are taken as they are. For every state of a tracker that a policy reads, for
 every action and every message Rasa copies all slots by way of pickle's protocol, and for every message it builds an empty
 domain to see whether the model's is one: slots are copied by their `__dict__`, and the empty domain is remembered; a
-tracker remembers the states that policies read. A turn of our channel has a break after the message is understood. On another version of Rasa all of this is as in stock Rasa.
+tracker remembers the states that policies read. A turn of our channel has a break after the message is understood. On
+another version of Rasa all of this is as in stock Rasa.
 """
 
 from __future__ import annotations
@@ -84,8 +85,7 @@ def install(policy: Type[GraphComponent], prediction: Type[PolicyPrediction]) ->
     is_empty = _original(Domain, "is_empty", ["self"])
     if is_empty is not None:
         _replace(Domain, is_empty, _with_one_empty_domain(is_empty))
-        # What `copy.copy` asks for first; Rasa's slots have none.
-        Slot.__copy__ = _copied_slot
+        Slot.__copy__ = _CopyOfSlots()
     expected = ["self", "tracker", "omit_unset_slots", "ignore_rule_only_turns", "rule_only_data"]
     states = _original(Domain, "states_for_tracker_history", expected)
     if states is not None:
@@ -413,6 +413,13 @@ def _with_one_empty_domain(original: Callable) -> Callable:
         return bool(self.as_dict() == nothing)
 
     return is_empty
+
+
+class _CopyOfSlots:
+    """What `copy.copy` asks a class for first; Rasa's slots have none, and a project's own types keep it that way."""
+
+    def __get__(self, slot: Optional[Slot], kind: Type[Slot]) -> Optional[Callable[[Slot], Slot]]:
+        return _copied_slot if kind.__module__ == Slot.__module__ else None
 
 
 def _copied_slot(slot: Slot) -> Slot:

@@ -265,6 +265,23 @@ def test_slots_are_copied_as_python_copies_them(
     assert slot.value == value
 
 
+class Tower(TextSlot):
+    """A slot type of a project, with a way of its own to be copied."""
+
+    __slots__ = ("height",)
+
+    def __setstate__(self, state: Any) -> None:
+        of_dict, of_slots = state
+        self.__dict__.update(of_dict)
+        self.height = of_slots["height"] + 1
+
+
+def test_slot_types_of_a_project_are_copied_in_their_own_way() -> None:
+    slot = Tower("tower", mappings=[{"type": "custom"}])
+    slot.height = 56
+    assert copy.copy(slot).height == 57
+
+
 @pytest.mark.parametrize(
     "content", ["{}", "intents: [greet]", "session_config: {session_expiration_time: 5}"]
 )

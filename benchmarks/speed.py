@@ -20,6 +20,7 @@ from rich.table import Table
 
 from benchmarks import tracking
 from benchmarks.common import PROJECT, ensure_knowledge_base, machine, median_seconds
+from rasa_hybrid.commands.processor import name_kernels
 
 #: Dialogues of the expert of which the success rate is told.
 EXPERT_DIALOGUES = 10_000
@@ -33,6 +34,7 @@ EXPERT_DIALOGUES = 10_000
 def main(project: str, dialogues: int, repetitions: int, as_json: bool) -> None:
     """Speed of simulation, supervised training, acting and belief tracking."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    name_kernels()
     figures = measure(project, dialogues, repetitions)
     result = {"machine": machine(), "dialogues": dialogues, **figures}
     if as_json:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from rasa_hybrid.commands import feedback, learning, ratings, simulation, tracking
+from rasa_hybrid.commands.processor import name_kernels
 
 
 @click.group(context_settings={"show_default": True})
 @click.version_option(package_name="rasa-hybrid")
 def main() -> None:
     """Rasa bots whose understanding, state tracking and policy are one model."""
+    name_kernels()
 
 
 for _command in (

@@ -11,8 +11,7 @@ from threadpoolctl import ThreadpoolController
 F = TypeVar("F", bound=Callable[..., Any])
 #: The libraries that multiply NumPy's matrices.
 _LIBRARIES = ThreadpoolController().select(user_api="blas").lib_controllers
-#: What OpenBLAS takes an x86 processor for that is newer than itself: one of 2004, without AVX. The OpenBLAS of the
-#: NumPy that Rasa pins does not know Intel's of 2023; `OPENBLAS_CORETYPE=Haswell` tells it.
+#: What OpenBLAS takes an x86 processor for that is newer than itself, unless it was told (`commands.processor`).
 _UNKNOWN = "Prescott"
 _OWN_LOOPS = any(getattr(library, "architecture", None) == _UNKNOWN for library in _LIBRARIES)
 

@@ -18,7 +18,6 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import tracking
 from benchmarks.common import PROJECT, ensure_knowledge_base, machine, median_seconds
 from rasa_hybrid.commands.processor import name_kernels
 
@@ -50,6 +49,7 @@ def main(project: str, dialogues: int, repetitions: int, as_json: bool) -> None:
 
 def measure(project: str, dialogues: int, repetitions: int) -> Dict[str, float]:
     """The figures by name; rates are per second of wall time, latencies in milliseconds."""
+    from benchmarks import tracking
     from rasa_hybrid.dialogue import DomainFacts, Turn
     from rasa_hybrid.learning.agent import JointAgent
     from rasa_hybrid.learning.supervised import SupervisedTrainer

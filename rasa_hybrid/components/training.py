@@ -156,12 +156,13 @@ def learn(
     if with_unknown:
         dialogues = dialogues + unknown_answers(configuration, dialogues, encoder)
     trainer = SupervisedTrainer(encoder, weights)
-    with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as progress:
-        epochs = trainer.fit(dialogues, utterances, progress)
+    with epochs_on_stderr(trainer.epochs(len(dialogues), len(utterances))) as (show, move):
+        epochs = trainer.fit(dialogues, utterances, show, within=move)
     for last in epochs[-1:]:
         logger.info(
             f"HybridPolicy: learnt {len(dialogues)} dialogues and {len(utterances)} NLU examples; at the end "
-            f"{last.joint_goal_accuracy:.1%} of the goals and {last.action_accuracy:.1%} of the actions were right."
+            f"{last.joint_goal_accuracy:.1%} of the goals and {last.action_accuracy:.1%} of the actions were right. "
+            f"An epoch took {last.seconds:,.1f} seconds."
         )
     synonyms = (
         {k.lower(): v for k, v in training_data.entity_synonyms.items()} if training_data else {}

@@ -6,6 +6,9 @@ import gc
 from contextlib import contextmanager
 from typing import Iterator
 
+#: New objects that are too many to be looked at.
+_MANY = 500_000
+
 
 @contextmanager
 def objects_that_stay() -> Iterator[None]:
@@ -15,5 +18,9 @@ def objects_that_stay() -> Iterator[None]:
     try:
         yield
     finally:
+        if gc.get_count()[0] > _MANY and not gc.get_freeze_count():
+            # What is new becomes old without being looked at.
+            gc.freeze()
+            gc.unfreeze()
         if collecting:
             gc.enable()

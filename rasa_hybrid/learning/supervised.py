@@ -7,6 +7,7 @@ weights are settings, 0 in the paper's preset.
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -47,6 +48,8 @@ _TAGGED_TOGETHER = 256
 
 #: Called after every epoch with its figures.
 Progress = Callable[["EpochResult"], None]
+#: Told the share of an epoch that is done.
+Within = Callable[[float], None]
 
 
 class Losses(NamedTuple):
@@ -61,7 +64,7 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class EpochResult:
-    """Figures of one epoch, averaged over the training dialogues."""
+    """Figures of one epoch, averaged over the training dialogues, and its seconds on the clock."""
 
     epoch: int
     loss: float
@@ -69,6 +72,7 @@ class EpochResult:
     action_loss: float
     joint_goal_accuracy: float
     action_accuracy: float
+    seconds: float
     validation_loss: Optional[float] = None
 
 
@@ -133,6 +137,7 @@ class SupervisedTrainer:
         utterances: Sequence[Utterance] = (),
         progress: Optional[Progress] = None,
         fresh: Optional[Callable[[int], Sequence[Dialogue]]] = None,
+        within: Optional[Within] = None,
     ) -> List[EpochResult]:
         """Minimises the loss for `settings.epochs` epochs, or until the validation loss stops falling.
 
@@ -141,6 +146,7 @@ class SupervisedTrainer:
             utterances: NLU examples for the intent and entity heads.
             progress: called after every epoch.
             fresh: further dialogues of an epoch, which are made for it alone.
+            within: called after every batch.
 
         Returns:
             The figures of every epoch.
@@ -164,7 +170,9 @@ class SupervisedTrainer:
             for epoch in range(1, epochs + 1):
                 # What the next epoch needs is made while the network works on this one.
                 following = ahead.submit(fresh, epoch + 1) if fresh and epoch < epochs else None
-                result = self._epoch(epoch, encoded + self._encoded(made, epoch), examples, rng)
+                result = self._epoch(
+                    epoch, encoded + self._encoded(made, epoch), examples, rng, within
+                )
                 made = following.result() if following else []
                 if held_out:
                     result = replace(result, validation_loss=self._validation_loss(held_out))
@@ -206,9 +214,13 @@ class SupervisedTrainer:
 
     def epochs(self, dialogues: int, examples: int = 0) -> int:
         """Passes over so many dialogues and NLU examples: `epochs`, or as many as make `least_steps` updates."""
-        size = self.settings.batch_size
-        batches = -(-dialogues // size) if dialogues else -(-examples // (4 * size))
+        batches = self._batch_count(dialogues, examples)
         return max(self.settings.epochs, -(-self.settings.least_steps // max(batches, 1)))
+
+    def _batch_count(self, dialogues: int, examples: int) -> int:
+        """Batches of an epoch: of dialogues, or of NLU examples where there are none."""
+        size = self.settings.batch_size
+        return -(-dialogues // size) if dialogues else -(-examples // (4 * size))
 
     def train_step(self, batch: Batch) -> np.ndarray:
         """One step of Adam on a batch; returns loss, its belief and action parts, and counts of what was right."""
@@ -247,10 +259,14 @@ class SupervisedTrainer:
         encoded: Sequence[List[EncodedTurn]],
         examples: Sequence[EncodedUtterance],
         rng: np.random.Generator,
+        within: Optional[Within] = None,
     ) -> EpochResult:
-        totals = np.zeros(8)
-        for batch in _prefetched(self._batches(encoded, examples, rng)):
+        totals, started = np.zeros(8), time.perf_counter()
+        batches = self._batch_count(len(encoded), len(examples))
+        for done, batch in enumerate(_prefetched(self._batches(encoded, examples, rng)), start=1):
             totals += self.train_step(batch)
+            if within:
+                within(done / batches)
         count, turns, decisions = max(totals[3], 1.0), max(totals[5], 1.0), max(totals[7], 1.0)
         return EpochResult(
             epoch,
@@ -259,6 +275,7 @@ class SupervisedTrainer:
             totals[2] / count,
             totals[4] / turns,
             totals[6] / decisions,
+            time.perf_counter() - started,
         )
 
     def _batches(

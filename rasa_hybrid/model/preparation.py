@@ -43,26 +43,19 @@ def prepare(
     ontology = build_ontology(settings, dialogues, listed or {}, splitter)
     builder = VocabularyBuilder()
     builder.words.update(words)
-    for dialogue in dialogues:
-        builder.add_dialogue(dialogue)
-    spoken = (
-        turn.user for dialogue in dialogues for turn in dialogue.turns if turn.user is not None
-    )
-    for utterance in spoken:
-        for text in {
-            utterance.text,
-            *(h.text for h in utterance.hypotheses[: settings.n_best_hypotheses]),
-        }:
-            builder.add_words([token.text for token in tokenize(text, settings.language, splitter)])
-    if settings.system_words:
-        prompts = {a.text for d in dialogues for turn in d.turns for a in turn.actions if a.text}
-        for text in prompts:
-            builder.add_words([token.text for token in tokenize(text, settings.language, splitter)])
+    texts = {utterance.text for utterance in utterances}
     for utterance in utterances:
         builder.add_utterance(utterance)
-        builder.add_words(
-            [token.text for token in tokenize(utterance.text, settings.language, splitter)]
-        )
+    for dialogue in dialogues:
+        builder.add_dialogue(dialogue)
+        for turn in dialogue.turns:
+            if turn.user is not None:
+                texts.add(turn.user.text)
+                texts.update(h.text for h in turn.user.hypotheses[: settings.n_best_hypotheses])
+            if settings.system_words:
+                texts.update(action.text for action in turn.actions if action.text)
+    for text in texts:
+        builder.words.update(t.text for t in tokenize(text, settings.language, splitter))
     vocabulary: Vocabulary = builder.build(actions, settings.subword_buckets)
     return Encoder(settings, vocabulary, ontology)
 
@@ -143,11 +136,12 @@ def _spelt(known: SlotValues, labels: Counter) -> SlotValues:
 def _unsaid(ontology: Ontology, dialogues: Sequence[Dialogue]) -> Dict[str, Counter]:
     """How often each value became a label before either side had mentioned it."""
     counts: Dict[str, Counter] = {slot: Counter() for slot in ontology.slots}
+    found: Dict[str, List[Tuple[str, str]]] = {}
     for dialogue in dialogues:
         mentioned: Set[Tuple[str, str]] = set()
         before: Mapping[str, str] = {}
         for turn in dialogue.turns:
-            mentioned.update(_mentions(ontology, turn))
+            mentioned.update(_mentions(ontology, turn, found))
             for slot, value in (turn.goal or {}).items():
                 if slot not in counts:
                     continue
@@ -180,13 +174,18 @@ def _set_by_others(
     ]
 
 
-def _mentions(ontology: Ontology, turn: Turn) -> List[Tuple[str, str]]:
+def _mentions(
+    ontology: Ontology, turn: Turn, known: Dict[str, List[Tuple[str, str]]]
+) -> List[Tuple[str, str]]:
+    """Slots and values that are there before a turn's first action; `known` remembers those of texts."""
     found = _set_by_others(ontology, turn, latest=0)
     if turn.user is None:
         return found
     for text in {turn.user.text, *(h.text for h in turn.user.hypotheses)}:
-        tokens = tokenize(text, ontology.language, ontology.splitter)
-        found += [(ontology.slots[m.slot], m.value) for m in ontology.matches(tokens)]
+        if text not in known:
+            tokens = tokenize(text, ontology.language, ontology.splitter)
+            known[text] = [(ontology.slots[m.slot], m.value) for m in ontology.matches(tokens)]
+        found += known[text]
     for entity in turn.user.entities:
         for slot in (entity.role or "", entity.name):
             if ontology.position(slot) >= 0:

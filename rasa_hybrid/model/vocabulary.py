@@ -6,10 +6,9 @@ were never seen share that embedding and keep their character n-grams apart.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Tuple
 from zlib import crc32
 
 from rasa_hybrid.dialogue import LISTEN, Dialogue, Utterance
@@ -108,7 +107,7 @@ def split_entity_label(label: str) -> Tuple[str, Any, Any]:
 class VocabularyBuilder:
     """Collects names from dialogues and labelled utterances."""
 
-    words: Counter = field(default_factory=Counter)
+    words: set = field(default_factory=set)
     acts: set = field(default_factory=set)
     act_slots: set = field(default_factory=set)
     act_values: set = field(default_factory=set)
@@ -116,10 +115,6 @@ class VocabularyBuilder:
     actions: set = field(default_factory=set)
     intents: set = field(default_factory=set)
     labels: set = field(default_factory=set)
-
-    def add_words(self, words: Sequence[str]) -> None:
-        """Counts the normalised words of an utterance."""
-        self.words.update(words)
 
     def add_utterance(self, utterance: Utterance) -> None:
         """Takes over intent and entities of an utterance."""

@@ -377,6 +377,17 @@ def test_dialogues_made_for_an_epoch_count_as_part_of_it(eagerly):
     assert [result.epoch for result in results] == made == [1, 2, 3]
 
 
+def test_an_epoch_tells_how_far_it_is(eagerly):
+    dialogues = bookings(7)
+    settings = tiny_settings(batch_size=3, epochs=2, least_steps=0)
+    told = []
+    results = SupervisedTrainer(prepare(settings, dialogues)).fit(
+        dialogues, progress=lambda result: told.append(result.epoch), within=told.append
+    )
+    assert told == [1 / 3, 2 / 3, 1.0, 1, 1 / 3, 2 / 3, 1.0, 2]
+    assert all(result.seconds > 0 for result in results)
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_anything_that_may_happen_in_a_dialogue_can_be_learnt_from(eagerly, preset):
     encoder = wild_encoder(preset, epochs=1, least_steps=0)

@@ -46,7 +46,7 @@ DIALOGUE = Dialogue(
 @pytest.fixture
 def vocabulary() -> Vocabulary:
     builder = VocabularyBuilder()
-    builder.add_words(["to", "paris"])
+    builder.words.update(["to", "paris"])
     builder.add_dialogue(DIALOGUE)
     return builder.build(["utter_greet", LISTEN], buckets=50)
 
@@ -83,7 +83,7 @@ def test_a_vocabulary_survives_a_round_trip_through_json(vocabulary):
 def test_the_order_in_which_dialogues_come_does_not_matter(vocabulary):
     one, other = VocabularyBuilder(), VocabularyBuilder()
     for builder, words in ((one, ["b", "a"]), (other, ["a", "b"])):
-        builder.add_words(words)
+        builder.words.update(words)
     assert one.build(["y", "x"]).to_dict() == other.build(["x", "y"]).to_dict()
 
 

@@ -183,11 +183,15 @@ def report(figures: Mapping[str, List[Result]]) -> Iterator[Figures]:
         yield _by_bot(f"Training on {count:,} dialogues, measured", trained, costs)
     grown = [row for name in figures if name.startswith("growth ") for row in figures[name]]
     if grown:
+        more = {"epoch_seconds": "seconds an epoch", **costs}
         rows = [
-            (f"{row['dialogues']:,}", *(_number(row[key]) for key in costs))
+            (
+                f"{row['dialogues']:,}",
+                *(_number(row[key]) if key in row else "" for key in more),
+            )
             for row in sorted(grown, key=lambda row: row["dialogues"])
         ]
-        yield Figures("The hybrid bot on more dialogues", ("dialogues", *costs.values()), rows)
+        yield Figures("The hybrid bot on more dialogues", ("dialogues", *more.values()), rows)
     for part, title in (("read", "recorded dialogues"), ("talk", "simulated users, over REST")):
         for surface in _SURFACES:
             found = figures.get(f"{part} {surface}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,10 @@ def train(
         figures = measured(command, project)
         archive = project / "models" / f"{bot}.tar.gz"
         figures["archive_MB"] = archive.stat().st_size / 1e6
+        log = (project / "train.log").read_text(encoding="utf-8", errors="replace")
+        # As HybridPolicy says at the end of a training.
+        for seconds in re.findall(r"An epoch took ([\d,.]+) seconds", log):
+            figures["epoch_seconds"] = float(seconds.replace(",", ""))
         result = {"bot": bot, "dialogues": dialogues, "machine": machine(), **figures}
         (project / "models" / f"{bot}.json").write_text(json.dumps(result, indent=1) + "\n")
         print(json.dumps(result))

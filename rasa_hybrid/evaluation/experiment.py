@@ -85,7 +85,7 @@ class Experiment:
     reinforced_dialogues: int = 10_000
     reinforce: Mapping[str, Any] = field(default_factory=dict)
     scratch: bool = True
-    noise: Mapping[str, float] = field(default_factory=dict)
+    noise: Mapping[str, float] = field(default_factory=lambda: {"word_strange": 0.2})
     measure_every: int = 1000
     measure_dialogues: int = 200
     final_dialogues: int = 3000

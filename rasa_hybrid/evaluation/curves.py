@@ -82,28 +82,34 @@ def draw_curves(
     by: str = "surface",
     title: str = "",
     learnt_on: str = "dialogues",
+    apart: Sequence[str] = (),
 ) -> None:
     """A picture with one panel a figure and one line for each value of `by`.
 
-    Where several seeds give a point, the line is their mean and the band reaches from the least to the greatest.
+    Where several seeds give a point, the line is their mean and the band reaches from the least to the greatest. With
+    values of `by` that are far `apart` from all others, each figure has a second panel, without them.
     """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(
-        1, len(figures), figsize=(4.6 * len(figures), 3.4), squeeze=False
-    )
-    for panel, name in zip(panels[0], figures):
-        for label in dict.fromkeys(row[by] for row in rows):
+    lines = list(dict.fromkeys(row[by] for row in rows))
+    near = [label for label in lines if label not in apart]
+    shown = [(name, lines) for name in figures]
+    if near and near != lines:
+        shown += [(name, near) for name in figures]
+    figure, panels = pyplot.subplots(1, len(shown), figsize=(4.6 * len(shown), 3.4), squeeze=False)
+    for panel, (name, labels) in zip(panels[0], shown):
+        for label in labels:
+            color = f"C{lines.index(label)}"
             x, mean, low, high = _line([row for row in rows if row[by] == label], name)
-            [line] = panel.plot(x, mean, label=str(label), linewidth=1.6)
-            panel.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+            panel.plot(x, mean, label=str(label), linewidth=1.6, color=color)
+            panel.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
         panel.set_xlabel(learnt_on)
         panel.set_ylabel(CURVE.get(name, name))
         panel.grid(alpha=0.25)
-    panels[0][-1].legend(fontsize=8)
+    panels[0][len(figures) - 1].legend(fontsize=8)
     if title:
         figure.suptitle(title)
     figure.tight_layout()

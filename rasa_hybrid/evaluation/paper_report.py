@@ -117,7 +117,8 @@ def _pictures(out: Path, experiment: Experiment, rows: Sequence[Row]) -> List[Bl
         for surface in dict.fromkeys(r["surface"] for r in of_runs):
             path = out / f"{name}-{Path(str(surface)).stem}.png"
             here = [r for r in of_runs if r["surface"] == surface]
-            draw_curves(path, here, (figure,), "run", str(surface), "dialogues of REINFORCE")
+            learnt_on = "dialogues of REINFORCE"
+            draw_curves(path, here, (figure,), "run", str(surface), learnt_on, (SCRATCH,))
             drawn.append(Picture(path.name, path.read_bytes(), f"{caption}, {surface}"))
     most = experiment.taught[-1] if experiment.taught else None
     taught = [r for r in rows if r["run"] == f"SL+IL{most}"]

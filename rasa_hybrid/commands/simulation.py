@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Iterator, List, Optional
 
 import click
 
@@ -12,6 +12,7 @@ from rasa_hybrid.commands.terminal import (
     NEW_FILE,
     in_order,
     json_option,
+    noise_options,
     progress,
     project_option,
     seed_option,
@@ -24,8 +25,6 @@ _surface = click.option(
     default="train",
     help="Surface forms: train, extended-teach, extended-test, a YAML file of templates, or a Google M2M JSON file.",
 )
-_PROBABILITY = click.FloatRange(0, 1)
-#: The arguments but for `profiles` and `batch_size` are what `_noise` takes.
 _users = in_order(
     click.option(
         "--profile",
@@ -34,29 +33,8 @@ _users = in_order(
         help="Use only this profile (can be given again).",
     ),
     click.option("--batch-size", default=128, type=COUNT, help="Dialogues at once."),
-    click.option("--word-drop", type=_PROBABILITY, help="Probability of a word to be lost."),
-    click.option(
-        "--word-confusion", type=_PROBABILITY, help="Probability of a word to be confused."
-    ),
-    click.option(
-        "--word-strange",
-        type=_PROBABILITY,
-        help="Probability of a word that says no value to be one that nobody has heard before.",
-    ),
-    click.option(
-        "--n-best", type=click.IntRange(0, 20), help="Length of the recogniser's n-best list."
-    ),
+    noise_options,
 )
-
-
-def _simulator(
-    project: str, surface: str, profiles: List[str], noise: Dict[str, Optional[float]]
-) -> Any:
-    """The simulator, with the noise that was asked for; `_users` has the options."""
-    from rasa_hybrid.simulation import load_simulator
-
-    given = {name: value for name, value in noise.items() if value is not None}
-    return load_simulator(project, surface, list(profiles) or None, given)
 
 
 @click.command()
@@ -90,12 +68,12 @@ def simulate(
 ) -> None:
     """Make a corpus: simulated users talk to the rule-based expert."""
     from rasa_hybrid.corpora import write_jsonl
-    from rasa_hybrid.simulation import self_play
+    from rasa_hybrid.simulation import load_simulator, self_play
     from rasa_hybrid.simulation.rasa_export import write_rasa
     from rasa_hybrid.simulation.statistics import CorpusStatistics
 
     with told(ValueError, OSError):
-        simulator = _simulator(project, surface, profiles, noise)
+        simulator = load_simulator(project, surface, profiles or None, noise)
         statistics = CorpusStatistics()
         started = time.perf_counter()
         corpus = self_play(simulator, dialogues, seed, batch_size)
@@ -160,7 +138,7 @@ def evaluate(
 
     from rasa_hybrid.corpora import read_jsonl, write_jsonl
     from rasa_hybrid.evaluation.interaction import InteractionReport, corpus_report
-    from rasa_hybrid.simulation import Environment, SideEffects
+    from rasa_hybrid.simulation import Environment, SideEffects, load_simulator
     from rasa_hybrid.simulation.rasa_server import ServerError
 
     if (model is None) == (url is None):
@@ -170,7 +148,7 @@ def evaluate(
             "--corpus follows recorded dialogues; it goes with --model, not with --dialogues, --url, --out, --worst."
         )
     with told(ValueError, OSError, ServerError):
-        simulator = _simulator(project, surface, profiles, noise)
+        simulator = load_simulator(project, surface, profiles or None, noise)
         side_effects = SideEffects(simulator.flow)
         started = time.perf_counter()
         agent = _agent(model, url, token, simulator, side_effects)

@@ -69,6 +69,24 @@ def in_order(*options: Decorator) -> Decorator:
     return decorate
 
 
+_PROBABILITY = click.FloatRange(0, 1)
+#: What `load_simulator` takes as `noise`; None of what was not given.
+noise_options = in_order(
+    click.option("--word-drop", type=_PROBABILITY, help="Probability of a word to be lost."),
+    click.option(
+        "--word-confusion", type=_PROBABILITY, help="Probability of a word to be confused."
+    ),
+    click.option(
+        "--word-strange",
+        type=_PROBABILITY,
+        help="Probability of a word that says no value to be one that nobody has heard before.",
+    ),
+    click.option(
+        "--n-best", type=click.IntRange(0, 20), help="Length of the recogniser's n-best list."
+    ),
+)
+
+
 @contextmanager
 def told(*errors: Type[Exception]) -> Iterator[None]:
     """Ends the command with a message, and no traceback, where one of these is raised."""

@@ -239,8 +239,8 @@ class FeedbackPractice:
 
 def _beginning(
     model: TrainedModel, simulator: Simulator, earlier: Sequence[Dialogue]
-) -> Dict[str, str]:
-    """What a run begins with: digests of the model and of the earlier dialogues, and the name of the users' words."""
+) -> Dict[str, Any]:
+    """What a run begins with: digests of the model and of the earlier dialogues, the users' words and their noise."""
     weights = hashlib.sha256(json.dumps(model.encoder.vocabulary.to_dict()).encode())
     for name in sorted(model.weights):
         weights.update(name.encode())
@@ -251,6 +251,7 @@ def _beginning(
     return {
         "model": weights.hexdigest()[:16],
         "surface": simulator.surfaces.name,
+        "noise": simulator.noise,
         "earlier": dialogues.hexdigest()[:16],
     }
 

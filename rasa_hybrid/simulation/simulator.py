@@ -40,6 +40,7 @@ class Simulator:
         spoken: slot, value, ways to say it.
         rewards: what a turn is worth.
         max_turns: number of turns after which a dialogue has failed.
+        noise: what happens to words of all profiles, by the names of the section `noise`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Simulator:
         spoken: Mapping[str, Mapping[str, SpokenValue]],
         rewards: Rewards,
         max_turns: int = 15,
+        noise: Optional[Mapping[str, float]] = None,
     ) -> None:
         self.slots = tuple(slot.name for slot in slots)
         self.flow, self.catalogue, self.goals, self.rewards = flow, catalogue, goals, rewards
@@ -62,6 +64,7 @@ class Simulator:
             spoken,
             max_turns,
         )
+        self.noise = dict(noise or {})
         self._shares = cumulative_weights(self.profiles)
 
     @property
@@ -87,7 +90,7 @@ def load_simulator(
     project: Union[str, Path],
     surface: str = "train",
     profiles: Optional[Sequence[str]] = None,
-    noise: Optional[Mapping[str, float]] = None,
+    noise: Optional[Mapping[str, Optional[float]]] = None,
 ) -> Simulator:
     """The simulator of a project.
 
@@ -95,7 +98,7 @@ def load_simulator(
         project: directory of the project, or the configuration file itself.
         surface: name of a set of surface forms in the configuration, or a file: YAML of ours or JSON of Google M2M.
         profiles: names of the profiles to use, all of them if None.
-        noise: replaces values of the section `noise`.
+        noise: replaces values of the section `noise`, but for those that are None.
 
     Returns:
         The simulator.
@@ -136,7 +139,7 @@ def load_simulator(
     chosen = {
         key: settings.number(key, 0.0, 0.0, 20.0 if key == "n_best" else 1.0) for key in NOISE
     }
-    chosen.update(noise or {})
+    chosen.update({key: value for key, value in (noise or {}).items() if value is not None})
     vocabulary = surfaces.words() | {
         word for slot in names for value in goals.values(slot) for word in value.split()
     }
@@ -160,6 +163,7 @@ def load_simulator(
         spoken,
         rewards,
         int(content.number("max_turns", 15, 1, 1000)),
+        chosen,
     )
 
 

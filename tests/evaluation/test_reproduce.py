@@ -14,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from rasa_hybrid.commands import main
+from rasa_hybrid.corpora import read_jsonl
 from rasa_hybrid.dialogue import Dialogue
 from rasa_hybrid.evaluation import experiment as experiments
 from rasa_hybrid.evaluation import reproduce as reproducing
@@ -65,17 +66,21 @@ def test_the_commands_write_model_and_curve_and_print_what_evaluate_prints(
     out = tmp_path / "learnt"
     arguments = ["--project", PROJECT, "--model", model, "--episodes", 4, "--out", out]
     arguments += ["--surface", "train", "--measure-surface", "train", "--measure-dialogues", 2]
-    arguments += ["--earlier", 4, "--seed", 3, "--json"]
+    arguments += ["--earlier", 4, "--word-strange", 1, "--seed", 3, "--json"]
     small = ["--set", "steps=1", "--set", "update_every=2"]
     arguments += small if command == "teach" else ["--set", "batch_size=2", "--policy-only"]
     result = run(command, *arguments)
     printed = json.loads(result.stdout.splitlines()[-1])
     assert set(KEYS) <= set(printed) and printed["seed"] == 3
-    # The users that tell how good it is are others than those that it learnt from.
+    # The users that tell how good it is are others than those that it learnt from, and easier to understand.
     users = load_simulator(PROJECT, "train")
     told = interact(TrainedModel(*load_model(out)), users, 10, 2**31 - 1).to_dict()
     assert printed["joint_goal_accuracy"] == pytest.approx(told["joint_goal_accuracy"])
     assert {"before", "after"} <= set(printed)
+    if command == "teach":
+        taught = read_jsonl(tmp_path / "learnt.run" / "taught.jsonl")
+        said = {word for d in taught for t in d.turns if t.user for word in t.user.text.split()}
+        assert said - users.surfaces.words()
     assert (tmp_path / "learnt.run" / "curve.png").read_bytes().startswith(b"\x89PNG")
     with open(tmp_path / "learnt.run" / "curve.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -100,6 +105,8 @@ def test_another_model_or_other_earlier_dialogues_are_another_run(model, tmp_pat
     assert "holds a run with model = " in refused
     refused = run(*base, "--model", model, "--earlier", 2, ok=False).output
     assert "holds a run with earlier = " in refused
+    refused = run(*base, "--model", model, "--earlier", 4, "--word-strange", 1, ok=False).output
+    assert "holds a run with noise = " in refused
     run(*base, "--model", model, "--earlier", 4)
 
 

@@ -17,8 +17,7 @@ from rasa_hybrid.components.channel_store import StoreThreads
 from rasa_hybrid.components.conversion import TrackerReader
 from rasa_hybrid.components.episodes import STORE_ERRORS, TRIED_AGAIN, SetAside, assemble
 from rasa_hybrid.components.facts import domain_facts
-from rasa_hybrid.feedback import privacy
-from rasa_hybrid.feedback.store import EpisodeStore
+from rasa_hybrid.feedback import assembly, privacy
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ class Upkeep:
         self._due.update(dict.fromkeys([*activity.drain(), *self._failed.over()]))
         if everything:
             self._due.update(dict.fromkeys(await agent.tracker_store.keys()))
-        waiting = await self._store.read(EpisodeStore.waiting, quiet_before, _MOST)
+        waiting = await self._store.read(assembly.waiting, quiet_before, _MOST)
         self._due.update(dict.fromkeys(sender for _, sender in waiting))
         reader = _reader(agent)
         stored, pause = 0, _PACE
@@ -104,11 +103,11 @@ class Upkeep:
                 pause = max(_PACE, _PAUSE * (time.perf_counter() - started))
             del self._due[sender]
         await self._store.write(
-            EpisodeStore.settle_silent, quiet_before, self.configuration.default_reward, now
+            assembly.settle_silent, quiet_before, self.configuration.default_reward, now
         )
         self._absent.over()
         lost = await self._store.write(
-            EpisodeStore.lose, now - _GIVE_UP, list(self._failed), list(self._absent)
+            assembly.lose, now - _GIVE_UP, list(self._failed), list(self._absent)
         )
         if lost:
             logger.warning(

@@ -29,7 +29,7 @@ from rasa_hybrid.components.channel_configuration import (
 from rasa_hybrid.components.conversion import TrackerReader
 from rasa_hybrid.components.episodes import STORE_ERRORS, assemble
 from rasa_hybrid.dialogue import DomainFacts
-from rasa_hybrid.feedback import privacy
+from rasa_hybrid.feedback import assembly, privacy
 from rasa_hybrid.feedback.collected import CollectedEvents
 from rasa_hybrid.feedback.records import can_name_sender
 from rasa_hybrid.feedback.store import EpisodeStore
@@ -136,8 +136,8 @@ class Collector:
 
     def _look_after(self, quiet_before: float, over_before: float, now: float) -> None:
         """Settles silent episodes, gives lost ones up, and keeps personal text no longer than allowed."""
-        self.store.settle_silent(quiet_before, self.configuration.default_reward, now)
-        lost = self.store.lose(now - _GIVE_UP, list(self._left_out))
+        assembly.settle_silent(self.store, quiet_before, self.configuration.default_reward, now)
+        lost = assembly.lose(self.store, now - _GIVE_UP, list(self._left_out))
         if lost:
             logger.warning(
                 f"The event broker did not have {lost} conversations with feedback: nothing can be learnt from them."

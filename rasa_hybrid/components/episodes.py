@@ -29,6 +29,7 @@ from rasa.shared.core.trackers import DialogueStateTracker
 
 from rasa_hybrid.components.conversion import TEACHER, TrackerReader, hybrid_metadata
 from rasa_hybrid.dialogue import LISTEN, Decision
+from rasa_hybrid.feedback import assembly
 from rasa_hybrid.feedback.records import Outcome, Recorded, Step, episode_id
 from rasa_hybrid.feedback.store import EpisodeStore
 
@@ -225,7 +226,7 @@ def assemble(
     stored = []
     for session in sessions(sender, events):
         if not any(isinstance(event, UserUttered) for event in session.events):
-            store.discard(session.id)
+            assembly.discard(store, session.id)
             continue
         store.begin(sender, session.begun)
         outcome = told(session.events, signals)
@@ -242,7 +243,8 @@ def assemble(
         conversation = recorded(sender, kept, reader, domain)
         if conversation is None:
             continue
-        if store.assembled(
+        if assembly.keep(
+            store,
             session.id,
             sender,
             session.begun,

@@ -35,6 +35,7 @@ from rasa_hybrid.dialogue import (
     Utterance,
 )
 from rasa_hybrid.feedback import archive as archives
+from rasa_hybrid.feedback import assembly
 from rasa_hybrid.feedback.folder import LearnerError, ModelFolder
 from rasa_hybrid.feedback.gate import Gate
 from rasa_hybrid.feedback.learner import Learner, LearnerSettings, begin_with, roll_back
@@ -360,7 +361,7 @@ def test_weights_that_are_not_finite_are_rejected_and_odd_episodes_left_out(
     }.items():
         ids.append(store.begin(name, 1.0))
         store.give(name, Outcome(success=True))
-        store.assembled(ids[-1], name, 1.0, recorded, rated=store.settled(ids[-1]))
+        assembly.keep(store, ids[-1], name, 1.0, recorded, rated=store.settled(ids[-1]))
     learnt: List[Any] = []
 
     def update(self: Learner, encoder: Any, weights: Any, claimed: Any, *_: Any) -> Any:
@@ -385,7 +386,7 @@ def test_learner_that_waits_for_other_senders_says_so_and_names_the_option(
         store.give("loud", Outcome(success=True), episode=id)
         dialogue = Dialogue("loud", (Turn(Utterance("thai food")),))
         nothing = Recorded(dialogue, ((),), "m", 5.0)
-        store.assembled(id, "loud", float(i), nothing, rated=store.settled(id))
+        assembly.keep(store, id, "loud", float(i), nothing, rated=store.settled(id))
     learner = Learner(store, str(tmp_path / "models"), str(archive))
     assert [learner.step(), learner.step()] == [None, None]
     [told] = (r.getMessage() for r in caplog.records if "of too few senders" in r.getMessage())
@@ -633,7 +634,7 @@ def test_report_counts_by_model_and_day_and_estimates_a_candidate(
     assert first.recorded is not None
     store.give(first.sender, Outcome(rating=2))
     rated = store.settled(first.id)
-    store.assembled(first.id, first.sender, first.begun, first.recorded, rated=rated)
+    assembly.keep(store, first.id, first.sender, first.begun, first.recorded, rated=rated)
     base = ["report", "--store", str(store.engine.url)]
     files = ["--png", str(tmp_path / "r.png"), "--html", str(tmp_path / "r.html")]
     done = CliRunner().invoke(main, [*base, "--model", str(archive), "--json", *files])

@@ -31,6 +31,7 @@ from rasa_hybrid.components.channel_store import StoreThreads
 from rasa_hybrid.components.channel_upkeep import Upkeep
 from rasa_hybrid.components.collector import Collector
 from rasa_hybrid.components.facts import domain_facts
+from rasa_hybrid.feedback import assembly
 from rasa_hybrid.feedback.records import Given, Outcome, StoredEpisode, episode_id
 from rasa_hybrid.feedback.store import EpisodeStore
 
@@ -191,14 +192,14 @@ async def test_a_conversation_that_can_not_be_stored_stops_no_other(
     await server.talk("broken", conversation("hi"))
     await server.talk("silent", conversation("hi", begun=50.0))
     await server.talk("anna", conversation("hi", stars=5))
-    stored = EpisodeStore.assembled
+    stored = assembly.keep
 
     def full(store: EpisodeStore, id: str, *arguments: Any, **more: Any) -> bool:
         if id == broken:
             raise sa.exc.DataError("UPDATE", {}, Exception("too long"))
         return stored(store, id, *arguments, **more)
 
-    monkeypatch.setattr(EpisodeStore, "assembled", full)
+    monkeypatch.setattr(assembly, "keep", full)
     for _ in range(3):
         await server.sweep()
     # Each is told of once and not tried in every sweep; it is not given up either.

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from rasa_hybrid.commands import main
 from rasa_hybrid.corpora import write_jsonl
 from rasa_hybrid.dialogue import Decision, Dialogue, SystemAction, Turn, Utterance
+from rasa_hybrid.feedback import assembly
 from rasa_hybrid.feedback.privacy import forget, redact
 from rasa_hybrid.feedback.ratings import (
     PlaceLostError,
@@ -205,7 +206,7 @@ def keep(store: EpisodeStore, sender: str, model: str, reply: str) -> str:
     store.give(sender, Outcome(success=True), now=10.0)
     steps = ((Step(Decision("act", 0.5), "hybrid"), Step(Decision("action_listen"))),)
     said = Recorded(talk(sender, reply), steps, model, 5.0)
-    store.assembled(id, sender, 1.0, said, rated=store.settled(id))
+    assembly.keep(store, id, sender, 1.0, said, rated=store.settled(id))
     return id
 
 

@@ -15,10 +15,11 @@ import pytest
 import sqlalchemy as sa
 
 from rasa_hybrid.dialogue import Decision, Dialogue, Override, SystemAction, Turn, Utterance
+from rasa_hybrid.feedback import assembly
 from rasa_hybrid.feedback.collected import CollectedEvents
 from rasa_hybrid.feedback.database import StoreError
 from rasa_hybrid.feedback.ledger import Ledger, LostClaimError
-from rasa_hybrid.feedback.privacy import forget, redact
+from rasa_hybrid.feedback.privacy import forget, forgotten_until, redact
 from rasa_hybrid.feedback.records import Given, Outcome, Recorded, Step, episode_id
 from rasa_hybrid.feedback.schema import metadata
 from rasa_hybrid.feedback.store import (
@@ -49,7 +50,7 @@ def recorded(name: str = "anna", ended: float = 5.0, sampled: bool = False) -> R
 
 def assemble(store: EpisodeStore, id: str, *rest: Any, **outcome: Any) -> bool:
     """Stores a dialogue that was cut at the feedback that there is."""
-    return store.assembled(id, *rest, rated=store.settled(id), **outcome)
+    return assembly.keep(store, id, *rest, rated=store.settled(id), **outcome)
 
 
 def episodes_with_feedback(store: EpisodeStore, count: int) -> List[str]:
@@ -70,14 +71,14 @@ def test_feedback_waits_for_its_dialogue_and_then_can_be_learnt_from(store: Epis
     receipt = store.give("anna", Outcome(rating=4), "nice", now=6.0)
     assert receipt.episode == id
     assert store.episode(id).status == "open"
-    assert store.waiting() == [(id, "anna")]
+    assert assembly.waiting(store) == [(id, "anna")]
     assert assemble(store, id, "anna", 1.0, recorded(sampled=True))
     found = store.episode(id)
     assert found.status == "new"
     assert found.outcome == Outcome(rating=4)
     assert found.recorded == recorded(sampled=True)
     assert (found.settled, found.source, found.ended) == (6.0, "feedback", 5.0)
-    assert store.waiting() == []
+    assert assembly.waiting(store) == []
 
 
 def test_the_same_feedback_id_changes_nothing_and_stands_for_nothing_else(
@@ -140,8 +141,8 @@ def test_what_users_say_counts_more_than_what_the_conversation_shows_and_silence
     assemble(store, rated, "anna", 1.0, recorded(), Outcome(success=True), settled=4.0)
     assemble(store, told, "bert", 1.0, recorded(), Outcome(success=True), settled=4.0)
     assemble(store, silent, "carl", 1.0, recorded(ended=5.0))
-    assert store.settle_silent(5.0, None) == 0
-    assert store.settle_silent(6.0, Outcome(reward=2.0), now=9.0) == 1
+    assert assembly.settle_silent(store, 5.0, None) == 0
+    assert assembly.settle_silent(store, 6.0, Outcome(reward=2.0), now=9.0) == 1
     found = [store.episode(id) for id in (rated, told, silent)]
     assert [e.status for e in found] == ["new"] * 3
     assert [e.outcome for e in found] == [
@@ -157,7 +158,7 @@ def test_silence_without_a_default_is_not_learnt_from_until_feedback_comes(
 ) -> None:
     id = store.begin("anna", 1.0)
     assemble(store, id, "anna", 1.0, recorded())
-    assert store.settle_silent(6.0, None) == 1
+    assert assembly.settle_silent(store, 6.0, None) == 1
     assert store.episode(id).status == "unrated"
     store.give("anna", Outcome(success=True))
     assemble(store, id, "anna", 1.0, recorded())
@@ -174,16 +175,16 @@ def test_what_is_rated_again_or_withdrawn_is_assembled_again_before_it_is_learnt
         assert store.episode(id).status == "new"
     store.give("anna", Outcome(success=True), now=9.0)
     store.withdraw("bert")
-    assert sorted(store.waiting(quiet_since=100.0)) == sorted(
+    assert sorted(assembly.waiting(store, quiet_since=100.0)) == sorted(
         [(again, "anna"), (withdrawn, "bert")]
     )
-    assert store.settle_silent(100.0, None) == 0
+    assert assembly.settle_silent(store, 100.0, None) == 0
     assemble(store, again, "anna", 1.0, recorded("anna", 9.0))
     found = store.episode(again)
     assert (found.status, found.outcome, found.ended) == ("new", Outcome(success=True), 9.0)
     assemble(store, withdrawn, "bert", 1.0, recorded("bert", 8.0))
-    assert store.settle_silent(100.0, None) == 1
-    assert store.waiting(quiet_since=100.0) == []
+    assert assembly.settle_silent(store, 100.0, None) == 1
+    assert assembly.waiting(store, quiet_since=100.0) == []
 
 
 def test_where_events_are_gone_since_an_earlier_look_the_dialogue_that_is_there_counts(
@@ -195,9 +196,9 @@ def test_where_events_are_gone_since_an_earlier_look_the_dialogue_that_is_there_
         assemble(store, id, sender, 1.0, recorded(sender, 5.0))
     store.give("anna", Outcome(success=True), now=9.0)
     store.withdraw("bert")
-    assert store.lose(before=10.0) == 0
+    assert assembly.lose(store, before=10.0) == 0
     assert store.episode(again).status == "new"
-    assert store.settle_silent(100.0, None) == 1
+    assert assembly.settle_silent(store, 100.0, None) == 1
     assert store.episode(withdrawn).status == "unrated"
 
 
@@ -354,9 +355,9 @@ def test_a_dialogue_that_was_cut_before_feedback_came_or_went_is_cut_again(
         store.withdraw("f")
     else:
         store.give("anna", Outcome(success=False), id="g", now=9.0)
-    assert not store.assembled(id, "anna", 1.0, recorded(), rated=cut_at)
+    assert not assembly.keep(store, id, "anna", 1.0, recorded(), rated=cut_at)
     assert store.episode(id).ended is None
-    assert store.waiting(quiet_since=2.0) == [(id, "anna")]
+    assert assembly.waiting(store, quiet_since=2.0) == [(id, "anna")]
     assert assemble(store, id, "anna", 1.0, recorded())
 
 
@@ -364,18 +365,18 @@ def test_rated_conversations_are_assembled_before_silent_ones(store: EpisodeStor
     store.begin("silent", 1.0)
     id = store.begin("rated", 3.0)
     store.give("rated", Outcome(success=True), now=4.0)
-    assert store.waiting(quiet_since=2.0, limit=1) == [(id, "rated")]
+    assert assembly.waiting(store, quiet_since=2.0, limit=1) == [(id, "rated")]
 
 
 def test_silent_conversations_that_are_gone_are_given_up_and_those_that_go_on_are_not(
     store: EpisodeStore,
 ) -> None:
     ids = [store.begin(sender, 1.0) for sender in ("gone", "goes on")]
-    assert store.lose(before=1.0, absent=["gone"]) == 0
+    assert assembly.lose(store, before=1.0, absent=["gone"]) == 0
     assert [store.episode(id).status for id in ids] == ["open", "open"]
-    assert store.lose(before=2.0, absent=["gone"]) == 0, "nobody rated it"
+    assert assembly.lose(store, before=2.0, absent=["gone"]) == 0, "nobody rated it"
     assert [store.episode(id).status for id in ids] == ["lost", "open"]
-    assert store.waiting(quiet_since=2.0) == [(ids[1], "goes on")]
+    assert assembly.waiting(store, quiet_since=2.0) == [(ids[1], "goes on")]
     assert redact(store, "drop", before=2.0) == 1
     assert "gone" not in _everything(store)
 
@@ -387,7 +388,7 @@ def test_feedback_on_a_redacted_conversation_does_not_go_to_the_one_before(
     store.give("anna", Outcome(success=True), episode=first, now=2.0)
     assemble(store, first, "anna", 1.0, recorded())
     assemble(store, second, "anna", 20.0, recorded(ended=25.0))
-    store.settle_silent(30.0, None)
+    assembly.settle_silent(store, 30.0, None)
     assert redact(store, "drop", before=30.0) == 1
     for episode in (None, second):
         with pytest.raises(FeedbackConflictError, match="has been deleted"):
@@ -471,9 +472,7 @@ def test_everything_of_a_sender_is_deleted_and_does_not_come_back(store: Episode
 def test_what_is_deleted_does_not_come_back_by_what_is_stored_at_that_moment(
     store: EpisodeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rasa_hybrid.feedback import store as stores
-
-    asked, since = threading.Event(), stores.forgotten_until
+    asked, since = threading.Event(), forgotten_until
 
     def slowly(*arguments: Any) -> float:
         until = since(*arguments)
@@ -482,7 +481,8 @@ def test_what_is_deleted_does_not_come_back_by_what_is_stored_at_that_moment(
         return until
 
     id = episode_id("bert", 1.0)
-    monkeypatch.setattr(stores, "forgotten_until", slowly)
+    for module in ("store", "assembly"):
+        monkeypatch.setattr(f"rasa_hybrid.feedback.{module}.forgotten_until", slowly)
     for sender, act in (
         ("anna", lambda: store.begin("anna", 1.0)),
         ("bert", lambda: assemble(store, id, "bert", 1.0, recorded("bert"))),
@@ -586,7 +586,7 @@ def test_personal_text_is_gone_after_learning_and_figures_stay(
 def test_comments_on_lost_conversations_are_dropped_in_time(store: EpisodeStore) -> None:
     id = store.begin("anna", 1.0)
     store.give("anna", Outcome(success=True), "my name is anna", id="f", now=2.0)
-    store.lose(before=3.0)
+    assembly.lose(store, before=3.0)
     assert redact(store, "drop", before=2.0) == 0
     assert redact(store, "drop", before=3.0) == 1
     assert "anna" not in _everything(store)
@@ -598,7 +598,7 @@ def test_personal_text_does_not_come_back_with_another_look_at_the_conversation(
 ) -> None:
     id = store.begin("anna", 1.0)
     assemble(store, id, "anna", 1.0, recorded())
-    store.settle_silent(6.0, None)
+    assembly.settle_silent(store, 6.0, None)
     assert redact(store, "drop", before=10.0) == 1
     assert not assemble(store, id, "anna", 1.0, recorded())
     everything = _everything(store)
@@ -608,7 +608,7 @@ def test_personal_text_does_not_come_back_with_another_look_at_the_conversation(
 def test_feedback_on_a_conversation_whose_events_are_gone_says_so(store: EpisodeStore) -> None:
     store.begin("anna", 1.0)
     store.give("anna", Outcome(success=True), id="f", now=2.0)
-    assert store.lose(before=3.0) == 1
+    assert assembly.lose(store, before=3.0) == 1
     with pytest.raises(FeedbackConflictError, match="is lost: its dialogue is gone"):
         store.give("anna", Outcome(success=False), id="g")
     assert store.receipt("f").status == "lost"

@@ -29,7 +29,7 @@ from rasa_hybrid.simulation.agents import DialogueReader
 BOTS = ("hybrid", "stock", "stock-lookup", "form")
 _HYBRID_CONFIG = PROJECT / "config.yml"
 #: Dialogues that are few, and settings of HybridPolicy with which they are learnt fast: fewer steps of fewer dialogues,
-#: but longer ones.
+#: but longer ones, with less dropout.
 _FEW = 1000
 _FEW_DIALOGUES = {
     "epochs": 1,
@@ -37,6 +37,8 @@ _FEW_DIALOGUES = {
     "batch_size": 16,
     "learning_rate": 0.002,
     "weight_averaging": 0.975,
+    "dropout": 0.3,
+    "modality_dropout": 0.3,
 }
 
 

@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.request
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
 
@@ -27,6 +28,8 @@ from click.testing import CliRunner
 
 from benchmarks import serving
 from rasa_hybrid.commands import main
+from rasa_hybrid.corpora import read_jsonl, write_jsonl
+from rasa_hybrid.dialogue import Dialogue
 from tests.components.bot_server import eventually, free_port
 from tests.documentation import ROOT, Command, commands
 from tests.small_corpora import booking, search
@@ -261,7 +264,19 @@ def _write_corpora(folder: Path) -> None:
     (folder / "credentials.yml").write_text("rasa_hybrid.FeedbackChannel:\n")
     for name in ("taught", "held-out", "supervised", "reinforced"):
         arguments = ["--project", str(folder / MOVIES), "--dialogues", "4"]
-        ours(["simulate", *arguments, "--out", str(folder / f"{name}.jsonl")])
+        path = folder / f"{name}.jsonl"
+        ours(["simulate", *arguments, "--out", str(path)])
+        spoken = [with_words(dialogue) for dialogue in read_jsonl(path)]
+        write_jsonl(path, spoken)
+
+
+def with_words(dialogue: Dialogue) -> Dialogue:
+    """The dialogue with something that the bot said, as those of a server have it: judges see no others."""
+    turns = [
+        replace(turn, actions=tuple(replace(a, text=a.name) for a in turn.actions))
+        for turn in dialogue.turns
+    ]
+    return replace(dialogue, turns=tuple(turns))
 
 
 # --- running them -------------------------------------------------------------------------------------
@@ -317,7 +332,11 @@ class Terminal:
             command, cwd=self.folder, env=self._environment, stderr=subprocess.PIPE, text=True
         )
         try:
-            address = next(line for line in process.stderr if line.startswith("http://"))
+            said = [""]
+            while not said[-1].startswith("http://"):
+                said.append(process.stderr.readline())
+                assert said[-1], "".join(said)
+            address = said[-1]
             with urllib.request.urlopen(address.strip(), timeout=60) as answer:
                 assert answer.read()
             process.send_signal(signal.SIGINT)
@@ -377,6 +396,8 @@ def terminal(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     from rasa_hybrid.evaluation import experiment as experiments
     from tests.components.running import eagerly
 
+    # Who starts the tests in the background may have told them, and so what they start, not to hear it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     copy = Path(shutil.copytree(checkout, tmp_path / "checkout"))
     monkeypatch.chdir(copy)
     monkeypatch.setattr(serving, "SECONDS_TO_START", 1800)

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("what", choices=["diet", "ted"])
     parser.add_argument("projects", nargs="*", default=list(projects.NAMES))
     parser.add_argument("--seeds", default="1,2,3")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     record = {"diet": diet, "ted": ted}[arguments.what]
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("RASA_CACHE_DIRECTORY", str(Path(folder) / "cache"))

@@ -362,7 +362,13 @@ class Terminal:
                 process.expect("Your input")
                 time.sleep(0.5)  # the prompt draws itself before it reads keys
                 process.send(f"{said}\r")
-            eventually(lambda: not process.isalive(), 60)
+
+            def ended() -> bool:
+                with suppress(pexpect.TIMEOUT, pexpect.EOF):  # unread output would hold it up
+                    process.read_nonblocking(100_000, timeout=0)
+                return not process.isalive()
+
+            eventually(ended, 60)
             assert process.exitstatus == 0
         finally:
             with suppress(ProcessLookupError):  # the action server goes on behind
